@@ -11,7 +11,6 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from compozy_store import Component, ExecutionType, Status, TaskState, UsageEntry, WorkflowState, sync
 from compozy_store.entities import TASK_STATE, WORKFLOW_STATE

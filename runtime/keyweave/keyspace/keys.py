@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from keyweave.errors import ConfigurationError
 
@@ -49,8 +50,7 @@ def split(text: str) -> tuple[str, ...] | None:
     return tuple(part.replace("%3A", ":").replace("%25", "%") for part in text.split(":"))
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
+class Namespace(msgspec.Struct, frozen=True):
     """The namespace that separates applications, deployments and tenants on one server.
 
     Attributes:

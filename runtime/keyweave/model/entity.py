@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec.structs import force_setattr
 
 from keyweave.errors import (
     AlreadyExistsError,
@@ -29,8 +31,7 @@ from keyweave.model.row_keys import RowKeys
 R = TypeVar("R", bound=Record)
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """A comparison of a field with constants, one of those that must hold for a row to be in a partial index.
 
     Attributes:
@@ -45,8 +46,7 @@ class Condition:
     values: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """A sorted index.
 
     Attributes:
@@ -60,7 +60,8 @@ class View:
         conditions: the condition as comparisons that all must hold; None if it is anything else.
         by_text: whether the order is that of a string, so that members hold the value (see `keyweave.model.member`).
         descending: whether the highest value comes first, unless a caller asks for the reverse.
-        selecting: the fields whose values, or elements, select one sorted set, in the order of its key.
+        selecting: the fields whose values, or elements, select one sorted set, in the order of its key; follows from the
+            others.
     """
 
     name: str
@@ -73,10 +74,10 @@ class View:
     conditions: tuple[Condition, ...] | None = None
     by_text: bool = False
     descending: bool = True
-    selecting: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    selecting: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "selecting", (*self.fields, self.each) if self.each else self.fields)
+        force_setattr(self, "selecting", (*self.fields, self.each) if self.each else self.fields)
 
     @property
     def whole(self) -> bool:
@@ -99,8 +100,7 @@ class View:
         return split_member(member)[1] if self.by_text else member
 
 
-@dataclass(frozen=True, slots=True)
-class Unique:
+class Unique(msgspec.Struct, frozen=True):
     """A unique constraint.
 
     Attributes:
@@ -128,8 +128,7 @@ class Unique:
         return f"unique {'+'.join(self.fields)}{steps}{f' where {self.where}' if self.where else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """A foreign key of this entity.
 
     Attributes:
@@ -150,8 +149,7 @@ class Reference:
         return value if value is None or isinstance(value, str) else id_text(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(msgspec.Struct, frozen=True):
     """When rows expire.
 
     Attributes:
@@ -170,8 +168,7 @@ class Retention:
     sliding: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entity(RowKeys, Generic[R]):
+class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
     """The descriptor of an entity, as flows use it.
 
     Attributes:
@@ -181,7 +178,7 @@ class Entity(RowKeys, Generic[R]):
         key: name of the key field; empty for a composite key.
         key_kind: kind of its values: `str`, `int` or `UUID` (see `keyweave.model.keytext`); `tuple` for a composite key.
         parts: the fields of a composite key in their order, with the types of their values; empty for a key of one field.
-        key_fields: the names of the key fields.
+        key_fields: the names of the key fields; follows from the others, like the last three.
         partition_by: name of the field that selects the partition.
         known: every member of a document that this schema defines, including the members of the head.
         json: names of fields that hold JSON, which must be read back exactly as it was written.
@@ -223,36 +220,37 @@ class Entity(RowKeys, Generic[R]):
     normalize: Callable[[R], bool] | None = None
     normalize_key: Callable[[Any], str] | None = None
     key_kind: str = "str"
-    parts: Mapping[str, type] = field(default_factory=dict)
+    parts: Mapping[str, type] = msgspec.field(default_factory=dict)
     json: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
-    merges: Mapping[str, Merge[Any]] = field(default_factory=dict)
+    merges: Mapping[str, Merge[Any]] = msgspec.field(default_factory=dict)
     created: str | None = None
     updated: str | None = None
     normalized: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
     enums: tuple[str, ...] = ()
-    filters: Mapping[str, str] = field(default_factory=dict)
+    filters: Mapping[str, str] = msgspec.field(default_factory=dict)
     nullable: tuple[str, ...] = ()
     trimmed: tuple[str, ...] = ()
-    views: Mapping[str, View] = field(default_factory=dict)
-    uniques: Mapping[str, Unique] = field(default_factory=dict)
+    views: Mapping[str, View] = msgspec.field(default_factory=dict)
+    uniques: Mapping[str, Unique] = msgspec.field(default_factory=dict)
     references: tuple[Reference, ...] = ()
     retention: Retention | None = None
     not_found: type[NotFoundError] = NotFoundError
     exists: type[AlreadyExistsError] = AlreadyExistsError
-    key_fields: tuple[str, ...] = field(init=False)
-    managed: tuple[str, ...] = field(init=False)
-    by_revision: bool = field(init=False)
-    referring: frozenset[str] = field(init=False)
+    key_fields: tuple[str, ...] = ()
+    managed: tuple[str, ...] = ()
+    by_revision: bool = False
+    referring: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        managed = tuple(name for name in (self.created, self.updated) if name is not None)
-        object.__setattr__(self, "key_fields", tuple(self.parts) or (self.key,))
-        object.__setattr__(self, "managed", managed)
-        object.__setattr__(self, "by_revision", any(view.order == REVISION for view in self.views.values()))
         referring = {each.field for each in self.references if self.filters.get(each.field) == "int"}
-        object.__setattr__(self, "referring", frozenset(referring))
+        force_setattr(self, "key_fields", tuple(self.parts) or (self.key,))
+        force_setattr(
+            self, "managed", tuple(name for name in (self.created, self.updated) if name is not None)
+        )
+        force_setattr(self, "by_revision", any(view.order == REVISION for view in self.views.values()))
+        force_setattr(self, "referring", frozenset(referring))
 
     def manage(self, record: R, created: int, revision: int) -> None:
         """Set the managed fields of a record from a document's head; both values in microseconds since 1970."""
@@ -289,8 +287,7 @@ class Entity(RowKeys, Generic[R]):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True):
     """A view or a unique constraint of an entity.
 
     Attributes:
@@ -312,8 +309,7 @@ class Index:
         return self.name if self.of.generation == 1 else f"{self.name}.{self.of.generation}"
 
 
-@dataclass(frozen=True, slots=True)
-class Referrer:
+class Referrer(msgspec.Struct, frozen=True):
     """An incoming reference: rows of `entity` whose `reference.field` holds the key of the target."""
 
     entity: Entity[Any]

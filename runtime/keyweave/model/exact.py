@@ -7,12 +7,13 @@ decimals, NaN, and a time of day with a time zone that would be lost.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import time
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation
 from functools import cache, partial
 from types import UnionType
 from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from keyweave.model.record import Value
 
@@ -34,8 +35,7 @@ Find: TypeAlias = Callable[[Any], Problem | None]
 """Returns the first problem of a value, if it has one."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecimalLimits:
+class DecimalLimits(msgspec.Struct, frozen=True):
     """The limits of a decimal, as an annotation of its type.
 
     Attributes:

@@ -6,7 +6,6 @@ The generator writes the key and combine functions of each merge from the schema
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar, overload
@@ -32,8 +31,7 @@ O = TypeVar("O", bound=_Ordered)  # noqa: E741
 S = TypeVar("S", bound=_Ordered)
 
 
-@dataclass(frozen=True, slots=True)
-class Merge(Generic[V]):
+class Merge(msgspec.Struct, Generic[V], frozen=True):
     """The rules by which a list field merges.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from keyweave.commit.family import family_by_keys, family_by_script
 from keyweave.read.gather import (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from keyweave.model.entity import View
 
 
-@dataclass(frozen=True, slots=True)
-class AccessPath:
+class AccessPath(msgspec.Struct, frozen=True):
     """The views that serve a filter.
 
     Attributes:
@@ -38,8 +38,7 @@ def access_path_of(ordered: Iterable[View], others: Iterable[View]) -> AccessPat
     return AccessPath(tuple(readable), tuple(narrowing), covered)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(msgspec.Struct, frozen=True):
     """The views that can be read for a filter. They depend only on its fields and the order, so they can be cached.
 
     Attributes:

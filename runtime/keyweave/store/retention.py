@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from keyweave.errors import ConfigurationError
 from keyweave.model.entity import Package
@@ -34,8 +35,7 @@ _DURATION: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetime:
+class Lifetime(msgspec.Struct, frozen=True):
     """How long rows of an entity live once their retention applies.
 
     Attributes:

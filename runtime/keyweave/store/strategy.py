@@ -8,8 +8,9 @@ chosen once, when a store is opened. A transaction has its own, because its buff
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from keyweave.effects import Flow
 
@@ -17,8 +18,7 @@ ReadFlow = Callable[..., Flow[Any]]
 """A flow of `keyweave.read` or `keyweave.commit`, which define its signature and documentation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Strategy:
+class Strategy(msgspec.Struct, frozen=True):
     """One implementation for each kind of read that has several.
 
     Attributes:
