@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any, Final
 
 from .constant import CONSTANTS, Constant, constant, origin, python
 from .literal import literal, number, tuple_of
@@ -40,6 +41,14 @@ COMPARE: Final[dict[type[ast.cmpop], str]] = {
     ast.NotIn: "not in",
     ast.Is: "is",
     ast.IsNot: "is not",
+}
+_COMPARED: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "==": eq,
+    "!=": ne,
+    "<": lt,
+    "<=": le,
+    ">": gt,
+    ">=": ge,
 }
 ARITHMETIC: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
 
@@ -261,7 +270,10 @@ class Compiler:
             for part, term in ((left, one), (right, two)):
                 if term.kind not in _ORDERED:
                     raise ExpressionError(f"{quote(_text(part))} is {a(term.kind)} and has no order")
-        elif isinstance(two.literal, bool):
+        if one.literal is not None and two.literal is not None:
+            # A type checker would call the comparison pointless, as it is.
+            return repr(bool(_COMPARED[word](one.literal, two.literal)))
+        if isinstance(two.literal, bool):
             word = "is" if word == "==" else "is not"
         if any(_has_one_value(term) for term in (one, two)):
             # A type checker knows the only value, and calls any comparison of it with a text pointless.

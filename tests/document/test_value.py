@@ -32,7 +32,7 @@ PRICE: Entity[Any] = Entity(
     key="id",
     partition_by="id",
     known=frozenset(),
-    entries=lambda record: [],
+    entries=lambda record, other=None: [],
     check=lambda record: None,
 )
 

@@ -20,7 +20,7 @@ from black.mode import TargetVersion
 
 from keyweave.errors import CheckViolationError, UniqueViolationError, ValidationError
 from keyweave_generator.load import load_sources
-from keyweave_generator.model import Field, Schema, TypeKind
+from keyweave_generator.model import Entity, Field, Schema, TypeKind
 from keyweave_generator.problems import SchemaError
 from keyweave_generator.render import render
 from tests.schemas.draw import drawn
@@ -111,7 +111,7 @@ def _play_entity(
             if None not in values:
                 assert getattr(repository, f"get_by_{unique.name}")(*values) == record
         assert repository.where(**parts).page().rows == [record]
-        repository.save(record)
+        _save_changed(draw, package, schema, entity, repository, record)
         for merge in entity.merges:
             elements = [element(draw, package, schema, merge.record) for _ in range(3)]
             try:
@@ -121,8 +121,30 @@ def _play_entity(
             except ValidationError as error:  # together the elements are more than the field may hold
                 if not re.fullmatch(r"Expected `array` of length <= \d+", error.rule):
                     raise
+    report = store.check()
+    assert report.clean, report.drift
     for record in written:
         assert repository.discard(*[getattr(record, name) for name in entity.key_names]) is True
+
+
+def _save_changed(
+    draw: random.Random, package: Any, schema: Schema, entity: Entity, repository: Any, record: Any
+) -> None:
+    """Save a row as it is, then with the values of another one."""
+    repository.save(record)
+    key = {name: getattr(record, name) for name in entity.key_names}
+    referring = {reference.field for reference in entity.references}
+    other, changed = row(draw, package, schema, entity, key), repository.get(*key.values())
+    for field in entity.fields:
+        if field.managed is None and field.name not in referring:
+            setattr(changed, field.name, getattr(other, field.name))
+    try:
+        repository.save(changed)
+    except (CheckViolationError, UniqueViolationError):
+        return
+    for name in record.__struct_fields__:
+        setattr(record, name, getattr(changed, name))
+    assert repository.get(*key.values()) == record
 
 
 def _part(package: Any, schema: Schema, field: Field, number: int) -> Any:

@@ -15,14 +15,20 @@ from keyweave_generator.model import Entity, Field, Schema, TypeKind, TypeRef
 MATCHING: Final = {
     "a": "xa", "^[a-z]*$": "abc", "^é?": "é", "x|y": "y", "\\S": "z", "[\"']*": "'", "\\d{2,3}": "a12",
 }  # fmt: skip
-"""A text for each pattern."""
+"""A text for each pattern of the random schemas."""
 
 
 def row(
-    draw: random.Random, package: ModuleType, schema: Schema, entity: Entity, key: Mapping[str, Any]
+    draw: random.Random,
+    package: ModuleType,
+    schema: Schema,
+    entity: Entity,
+    key: Mapping[str, Any],
+    *,
+    refers: bool = False,
 ) -> Any:
-    """A new row with this key, by the names of its fields; its references are null."""
-    referring = {reference.field for reference in entity.references}
+    """A new row with this key, by the names of its fields; its references are null, or lead nowhere if it `refers`."""
+    referring = set() if refers else {reference.field for reference in entity.references}
     given: dict[str, Any] = {}
     for field in entity.fields:
         if field.name in key:
@@ -47,7 +53,7 @@ def _is_given(draw: random.Random, field: Field) -> bool:
 
 def _value(draw: random.Random, package: ModuleType, schema: Schema, field: Field) -> Any:
     if field.pattern is not None:
-        return MATCHING[field.pattern]
+        return MATCHING.get(field.pattern, "text")
     if field.type.name in ("int", "float") and (field.min is not None or field.max is not None):
         bound = field.min if field.min is not None else field.max
         return float(bound or 0) if field.type.name == "float" else bound

@@ -37,6 +37,7 @@ fields:
   late: {type: bool, optional: true}
 checks:
   one: {rule: not (reason != Reason.bus)}
+  two: {rule: "len(id) >= 0 and 8 != 2 and not (-8 == 2 or 2.5 == 8 or 8 in [2, 3]) and ('a' != 'b' or true == false)"}
 retention: {when: late == true or len(id) >= 0 or late == true, after: 7d}
 """,
 }

@@ -57,10 +57,10 @@ def command_in_words(command: Command, *, brief: bool = False) -> str:
     if name not in ("apply", "free"):
         return text if brief else _cut(" ".join([text, *keys, "|", *[_short(word) for word in arguments]]))
     if brief:
-        return f"{text} op {str(arguments[0])[:6]}"
+        return f"{text} op {_short(arguments[0])}"
     again = " again" if arguments[8] == "again" else ""
     return (
-        f"{text} op {str(arguments[0])[:6]}{again} as number {_short(arguments[2])}: {_plan(keys, arguments)}"
+        f"{text} op {_short(arguments[0])}{again} as number {_short(arguments[2])}: {_plan(keys, arguments)}"
     )
 
 

@@ -9,13 +9,15 @@ from keyweave.model.keytext import key_text
 from .. import errors, models
 
 
-def index_entries(record: models.APIKey) -> list[Entry]:
-    """Every index entry that a APIKey implies."""
-    entries: list[Entry] = [
-        ViewEntry("by_user", (record.user_id,), record.id, CREATED),
-        ClaimEntry("fingerprint", key_text(record.fingerprint), record.id),
-        ClaimEntry("prefix", record.prefix, record.id),
-    ]
+def index_entries(record: models.APIKey, other: models.APIKey | None = None) -> list[Entry]:
+    """Every index entry that a APIKey implies; given another state of the row, those in which the two may differ."""
+    entries: list[Entry] = []
+    if other is None or record.user_id != other.user_id:
+        entries.append(ViewEntry("by_user", (record.user_id,), record.id, CREATED))
+    if other is None or record.fingerprint != other.fingerprint:
+        entries.append(ClaimEntry("fingerprint", key_text(record.fingerprint), record.id))
+    if other is None or record.prefix != other.prefix:
+        entries.append(ClaimEntry("prefix", record.prefix, record.id))
     return entries
 
 

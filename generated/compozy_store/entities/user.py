@@ -8,13 +8,15 @@ from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from .. import errors, models
 
 
-def index_entries(record: models.User) -> list[Entry]:
-    """Every index entry that a User implies."""
-    entries: list[Entry] = [
-        ViewEntry("all", (), record.id, CREATED),
-        ViewEntry("by_role", (record.role,), record.id, CREATED),
-        ClaimEntry("email", record.email.lower(), record.id),
-    ]
+def index_entries(record: models.User, other: models.User | None = None) -> list[Entry]:
+    """Every index entry that a User implies; given another state of the row, those in which the two may differ."""
+    entries: list[Entry] = []
+    if other is None:
+        entries.append(ViewEntry("all", (), record.id, CREATED))
+    if other is None or record.role != other.role:
+        entries.append(ViewEntry("by_role", (record.role,), record.id, CREATED))
+    if other is None or record.email != other.email:
+        entries.append(ClaimEntry("email", record.email.lower(), record.id))
     return entries
 
 

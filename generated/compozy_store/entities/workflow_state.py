@@ -13,14 +13,16 @@ from .. import errors, models
 # A condition of the schema may be constant by the types of the fields.
 
 
-def index_entries(record: models.WorkflowState) -> list[Entry]:
-    """Every index entry that a WorkflowState implies."""
-    entries: list[Entry] = [
-        ViewEntry("all", (), record.workflow_exec_id, REVISION),
-        ViewEntry("by_status", (record.status,), record.workflow_exec_id, REVISION),
-        ViewEntry("by_workflow", (record.workflow_id,), record.workflow_exec_id, REVISION),
-        ViewEntry("newest_of_workflow", (record.workflow_id,), record.workflow_exec_id, CREATED),
-    ]
+def index_entries(record: models.WorkflowState, other: models.WorkflowState | None = None) -> list[Entry]:
+    """Every index entry that a WorkflowState implies; given another state of the row, those in which the two may differ."""
+    entries: list[Entry] = []
+    entries.append(ViewEntry("all", (), record.workflow_exec_id, REVISION))
+    entries.append(ViewEntry("by_status", (record.status,), record.workflow_exec_id, REVISION))
+    entries.append(ViewEntry("by_workflow", (record.workflow_id,), record.workflow_exec_id, REVISION))
+    if other is None or record.workflow_id != other.workflow_id:
+        entries.append(
+            ViewEntry("newest_of_workflow", (record.workflow_id,), record.workflow_exec_id, CREATED)
+        )
     return entries
 
 

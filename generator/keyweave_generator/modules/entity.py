@@ -42,8 +42,7 @@ class EntityModule:
             which a type checker would report.
         compares: whether the module has conditions of the schema.
         row_id: the statement that makes the id of a record; empty if the id is the text of a field, or not needed.
-        always: its index entries without a condition, as elements of a list.
-        sometimes: those with a condition.
+        entries: its index entries.
         checks: its checks.
         merges: its merges.
         constant: name of its descriptor.
@@ -56,8 +55,7 @@ class EntityModule:
     indexed: str
     compares: bool
     row_id: str
-    always: str
-    sometimes: tuple[EntryStatement, ...]
+    entries: tuple[EntryStatement, ...]
     checks: tuple[CheckStatement, ...]
     merges: tuple[MergeFunctions, ...]
     constant: str
@@ -89,8 +87,7 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
         imports.use("typing", "Any") if conditional else record,
         conditional or bool(rules),
         f"{ROW_ID} = {row_id(entity, imports)}" if any(ROW_ID in each.expression for each in entries) else "",
-        ", ".join(entry.expression for entry in entries if not (entry.condition or entry.elements)),
-        tuple(entry for entry in entries if entry.condition or entry.elements),
+        tuple(entries),
         tuple(_check(entity, check) for check in entity.checks),
         tuple(merge_functions(merge, entity, schema, imports) for merge in entity.merges),
         descriptor_name(entity),

@@ -31,12 +31,30 @@ ROW_ID: Final = "row_id"
 class EntryStatement:
     """One entry of `index_entries`, or one for each element of a list or set.
 
-    `condition` is empty when every row has the entry. `elements` are the elements, each called `element`; empty for one entry.
+    Attributes:
+        has: the condition for a row to have it; empty when every row has it.
+        expression: the entry.
+        fields: the fields that it depends on, without the key, which never changes.
+        moves: whether every write changes its score.
+        elements: the elements, each called `element`; empty for one entry.
     """
 
-    condition: str
+    has: str
     expression: str
+    fields: tuple[str, ...]
+    moves: bool = False
     elements: str = ""
+
+    @property
+    def condition(self) -> str:
+        """The condition for a row to have it, and for it to be one of those that are asked for."""
+        if self.moves:
+            return _bare(self.has)
+        parts = ["other is None", *(f"record.{name} != other.{name}" for name in self.fields)]
+        asked = " or ".join(parts)
+        if not self.has:
+            return asked
+        return f"({asked}) and {self.has}" if len(parts) > 1 else f"{asked} and {self.has}"
 
     @property
     def added(self) -> str:
@@ -75,9 +93,12 @@ def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
     entry, member = imports.runtime("ViewEntry"), _member(entity)
     if view.by_text:
         member = f"{imports.runtime('text_member')}(record.{view.order_field}, {member})"
+    order = (view.order_field,) if view.order_field is not None else ()
     return EntryStatement(
-        _condition(names, fields, view.where, imports),
+        _has(names, fields, view.where, imports),
         f'{entry}("{view.name}", {values}, {member}, {_score(view, fields, imports)})',
+        _changing((*names, *order), view.where, entity),
+        view.order is OrderBy.REVISION,
         elements,
     )
 
@@ -90,9 +111,16 @@ def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryStatem
     )
     claim = imports.runtime("ClaimEntry")
     return EntryStatement(
-        _condition(unique.fields, fields, unique.where, imports),
+        _has(unique.fields, fields, unique.where, imports),
         f'{claim}("{unique.name}", {value}, {_member(entity)})',
+        _changing(unique.fields, unique.where, entity),
     )
+
+
+def _changing(names: tuple[str, ...], where: Expression | None, entity: Entity) -> tuple[str, ...]:
+    """The fields that an entry depends on, each once and without the key."""
+    found = dict.fromkeys((*names, *(where.fields if where is not None else ())))
+    return tuple(name for name in found if name not in entity.key_names)
 
 
 def argument_text(entity: Entity, field: Field, imports: Imports) -> str:
@@ -151,7 +179,7 @@ def _score(view: View, fields: Mapping[str, Field], imports: Imports) -> str:
     return f"{imports.runtime(convert)}({value})" if convert is not None else value
 
 
-def _condition(
+def _has(
     names: tuple[str, ...], fields: Mapping[str, Field], where: Expression | None, imports: Imports
 ) -> str:
     """The condition for a record to have an entry: the schema's own condition, and none of the values is null.
@@ -164,7 +192,7 @@ def _condition(
             imports.use(module, name)
         parts.append(where.python)
     parts += [f"record.{name} is not None" for name in names if fields[name].optional]
-    return " and ".join(parts) if len(parts) != 1 else _bare(parts[0])
+    return " and ".join(parts)
 
 
 def _bare(condition: str) -> str:

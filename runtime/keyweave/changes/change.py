@@ -20,8 +20,7 @@ class Change:
     Attributes:
         entity: the row's entity.
         key: the row's id.
-        old: what the store holds, or None when there is no live row.
-        old_entries: the entries of `old`.
+        old: what the store holds, with its snapshot, or None when there is no live row.
         prepared: what to write, or None to delete the row.
         record: the caller's record, which gets the managed values, or None.
         guard: `revision`, `absent`, `unchanged`, `dead`, or `gone` for a row that the native TTL freed.
@@ -34,6 +33,7 @@ class Change:
     """
 
     __slots__ = (
+        "_old_entries",
         "counts",
         "dangling",
         "deadline",
@@ -41,7 +41,6 @@ class Change:
         "guard",
         "key",
         "old",
-        "old_entries",
         "prepared",
         "record",
         "recreated",
@@ -54,7 +53,7 @@ class Change:
         key: str,
         *,
         old: Stored | None,
-        old_entries: list[Entry],
+        old_entries: list[Entry] | None = None,
         prepared: Prepared | None,
         record: Record | None = None,
         guard: str,
@@ -63,7 +62,7 @@ class Change:
         self.entity: Final = entity
         self.key: Final = key
         self.old: Final = old
-        self.old_entries: Final = old_entries
+        self._old_entries = old_entries
         self.prepared = prepared
         self.record = record
         self.guard: Final = guard
@@ -83,6 +82,19 @@ class Change:
         return score_number(score, self.old)
 
     @property
+    def old_entries(self) -> list[Entry]:
+        """The entries that the row has: those that were found, or else those that `old` implies."""
+        if self._old_entries is not None:
+            return self._old_entries
+        old = self.old
+        if old is None:
+            return []
+        if old.entries is None:
+            old.entries = self.entity.entries(old.snapshot)
+        found: list[Entry] = old.entries
+        return found
+
+    @property
     def new_entries(self) -> list[Entry]:
         """The entries that the row will have."""
         return self.prepared.entries if self.prepared is not None else []
@@ -94,7 +106,6 @@ def replacement(codec: Codec, record: Record, stored: Stored | None, prepared: P
         codec.entity,
         prepared.key,
         old=stored,
-        old_entries=codec.entries_of(stored) if stored is not None else [],
         prepared=prepared,
         record=record,
         guard="revision" if stored is not None else "absent",

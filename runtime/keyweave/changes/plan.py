@@ -10,8 +10,6 @@ import enum
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import compress
-from operator import ne
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -264,12 +262,11 @@ class Plan:
             retain: microseconds from the write to the deadline, unless the row has one; the same as a negative number, also
                 if it has one; `=` and the deadline in microseconds since 1970; or 0 for none.
         """
-        self.changes_documents = True
+        self.changes_documents, self.only_removes = True, False
         self._verbs["put with deadline" if retain else "put"] = None
         self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
-        self.only_removes = False
 
     def insert(self, entity: Entity[Any], rows: Sequence[tuple[str, bytes, list[Entry]]]) -> None:
         """Write new documents without a deadline, and their entries: one command for each view and each constraint.
@@ -424,16 +421,12 @@ class Plan:
         words: list[Any] = []
         views, verbs = self._views, self._verbs
         name, view_key = entity.name, self._partition_of(entity).view
-        kept: list[tuple[str, tuple[str, ...], str]] = []
-        if old:
-            old, new = _differing(entity, old, new)
-            # Comparing a few entries is faster than hashing them: an enum member is hashed by Python code.
-            kept = [(entry.view, entry.values, entry.member) for entry in new if type(entry) is ViewEntry]
         removed: list[tuple[int, ViewEntry]] = []
         added: list[tuple[int, ViewEntry]] = []
+        # Comparing a few entries is faster than hashing them: an enum member is hashed by Python code.
         for entry in old:
             if type(entry) is ViewEntry:
-                if (entry.view, entry.values, entry.member) not in kept:
+                if not _has_place(new, entry):
                     key = view_key(name, entry.view, entry.values)
                     removed.append((views.setdefault(key, len(views) + 1), entry))
             elif type(entry) is ClaimEntry and entry not in new:
@@ -449,10 +442,10 @@ class Plan:
                 verbs["claim"] = None
         if removed:
             verbs["remove"] = None
-            words += _grouped("remove", removed)
+            _group(words, "remove", removed)
         if added:
             verbs["add"] = None
-            words += _grouped("add", added)
+            _group(words, "add", added)
         self._row_words.append(len(words))
         self._row_words += words
 
@@ -465,9 +458,10 @@ class Plan:
         return self.partition
 
     def _document(self, entity: Entity[Any], key: str) -> int:
-        name = self._partition_of(entity).document(entity.name, key)
-        documents = self._documents
-        return documents.setdefault(name, len(documents) + 1)
+        partition, documents = self.partition, self._documents
+        if entity.group != partition.group:
+            self._partition_of(entity)
+        return documents.setdefault(partition.document(entity.name, key), len(documents) + 1)
 
     def _view(self, entity: Entity[Any], view: str, values: Sequence[str]) -> int:
         name = self._partition_of(entity).view(entity.name, view, values)
@@ -486,32 +480,17 @@ def _commands_of(verbs: tuple[str, ...]) -> str:
     return " ".join(dict.fromkeys(command for verb in verbs for command in _COMMANDS[verb]))
 
 
-def _differing(entity: Entity[Any], old: list[Entry], new: list[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """Return both lists without the entries that do not change, if they have equal lengths.
-
-    Entries are compared by index, which finds most pairs: a row has at most one entry of each name, always in the
-    same order. An entry that is ordered by revision stays, because its score changes with every write.
-    """
-    if len(old) != len(new):
-        return old, new
-    differ = list(map(ne, old, new))
-    removed, added = list(compress(old, differ)), list(compress(new, differ))
-    if entity.by_revision:
-        pairs = zip(new, differ, strict=True)
-        added += [
-            after
-            for after, differs in pairs
-            if type(after) is ViewEntry and after.score == REVISION and not differs
-        ]
-    return removed, added
+def _has_place(entries: list[Entry], entry: ViewEntry) -> bool:
+    """Return whether one of the entries is in the same place, with any score."""
+    for each in entries:
+        if type(each) is ViewEntry and each.view == entry.view:
+            if each.values == entry.values and each.member == entry.member:
+                return True
+    return False
 
 
-def _grouped(verb: str, members: list[tuple[int, ViewEntry]]) -> list[Any]:
-    """Return the words of entries, given with the numbers of their views. Neighbours of one member and score share their words."""
-    if len(members) == 1:
-        number, entry = members[0]
-        return [verb, number, entry.member, "" if verb == "remove" else entry.score]
-    words: list[Any] = []
+def _group(words: list[Any], verb: str, members: list[tuple[int, ViewEntry]]) -> None:
+    """Append the words of entries, given with the numbers of their views. Neighbours of one member and score share their words."""
     start = 0
     while start < len(members):
         number, entry = members[start]
@@ -527,7 +506,6 @@ def _grouped(verb: str, members: list[tuple[int, ViewEntry]]) -> list[Any]:
             words += (verb + "s", end - start, member, score)
             words += [number for number, _ in members[start:end]]
         start = end
-    return words
 
 
 def new_op() -> str:

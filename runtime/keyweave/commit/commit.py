@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, TypeAlias
 
 from keyweave.changes.change import Change
-from keyweave.changes.plan import Applied, Plan, Refusal, Status, new_op
-from keyweave.document.codec import op_of
+from keyweave.changes.plan import Applied, Plan, Refusal, Status
+from keyweave.document.codec import Prepared, op_of
 from keyweave.effects import Flow
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
 from keyweave.exchange.apply import Trailer, apply, apply_each
@@ -18,6 +20,9 @@ from keyweave.store.recent import LARGEST
 
 Watched: TypeAlias = tuple[Entity[Any], str, Stored | None]
 """A row that must not have changed: entity, key, and what the store held (None when the row must be absent)."""
+
+_NO_ROWS: Final[frozenset[tuple[str, str]]] = frozenset()
+_NOTHING_RELEASED: Final[Mapping[tuple[str, str, str], str]] = {}
 
 
 def commit(
@@ -123,10 +128,14 @@ def _build_plan(
     watched: list[Watched],
 ) -> Plan:
     first = changes[0].entity if changes else watched[0][0]
-    plan = Plan(context.keyspace.partition(first.group), new_op())
-    puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
-    released = _released(changes) if len(changes) > 1 else {}
-    new = len(changes) > 1 and all(_is_new(change, first) for change in changes)
+    plan = Plan(context.keyspace.partition(first.group), context.state.ledger.new_op())
+    puts: AbstractSet[tuple[str, str]] = _NO_ROWS
+    released: Mapping[tuple[str, str, str], str] = _NOTHING_RELEASED
+    new = False
+    if len(changes) > 1:
+        puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
+        released = _released(changes)
+        new = all(_is_new(change, first) for change in changes)
     if new:
         plan.number_documents(first, [change.key for change in changes])
     for change in changes:
@@ -135,7 +144,7 @@ def _build_plan(
             if change.entity.uniques:
                 _guard_claims(plan, change, released)
             if change.entity.references:
-                _guard_references(context, plan, change, puts)
+                _guard_references(context, plan, change, change.prepared.snapshot, puts)
         if change.counts:
             _guard_views(plan, change)
     for entity, key, stored in watched:
@@ -149,17 +158,28 @@ def _build_plan(
         )
         return plan
     for change in changes:
-        prepared, before = change.prepared, change.old_entries
-        if prepared is not None:
-            if change.recreated:
-                plan.delete(change.entity, change.key, before)
-                before = []
-            plan.put(change.entity, change.key, prepared.body, prepared.retain, before, prepared.entries)
+        if change.prepared is not None:
+            _put(plan, change, change.prepared)
         elif change.old is not None:
             plan.delete(change.entity, change.key, change.old_entries)
         for entity, _, _, entries in change.dangling:
             plan.change_entries(entity, entries, [])
     return plan
+
+
+def _put(plan: Plan, change: Change, prepared: Prepared) -> None:
+    """Write the row of a change with what differs in its entries."""
+    entity, old = change.entity, change.old
+    removed: list[Entry] = []
+    if change.recreated:
+        plan.delete(entity, change.key, change.old_entries)
+        old = None
+    if old is None:
+        added = prepared.entries
+    else:
+        removed = entity.entries(old.snapshot, prepared.snapshot)
+        added = entity.entries(prepared.snapshot, old.snapshot)
+    plan.put(entity, change.key, prepared.body, prepared.retain, removed, added)
 
 
 def _is_new(change: Change, entity: Entity[Any]) -> bool:
@@ -213,7 +233,7 @@ def _guard_views(plan: Plan, change: Change) -> None:
                 plan.guard_member(entity, entry, change.key)
 
 
-def _guard_claims(plan: Plan, change: Change, released: dict[tuple[str, str, str], str]) -> None:
+def _guard_claims(plan: Plan, change: Change, released: Mapping[tuple[str, str, str], str]) -> None:
     for claim in claims_of(change.new_entries):
         if claim in change.old_entries:
             continue
@@ -224,17 +244,19 @@ def _guard_claims(plan: Plan, change: Change, released: dict[tuple[str, str, str
             plan.guard_free(change.entity, claim)
 
 
-def _guard_references(context: Context, plan: Plan, change: Change, puts: set[tuple[str, str]]) -> None:
-    assert change.prepared is not None
-    for reference in change.entity.references:
-        value = reference.key_in(change.prepared.snapshot)
-        if value is None or (reference.target, value) in puts:
+def _guard_references(
+    context: Context, plan: Plan, change: Change, after: Any, puts: AbstractSet[tuple[str, str]]
+) -> None:
+    entity, key = change.entity, change.key
+    before = change.old.snapshot if change.old is not None else None
+    for reference in entity.references:
+        field = reference.field
+        if before is not None and getattr(before, field) == getattr(after, field):
             continue
-        if change.old is not None and change.old.snapshot is not None:
-            if reference.key_in(change.old.snapshot) == value:
-                continue
-        target = context.package.entities[reference.target]
-        plan.guard_exists(target, value, change.entity, change.key, reference.field)
+        value = reference.key_in(after)
+        itself = value == key and reference.target == entity.name
+        if value is not None and not itself and (reference.target, value) not in puts:
+            plan.guard_exists(context.package.entities[reference.target], value, entity, key, field)
 
 
 def remember_writes(context: Context, changes: list[Change], applied: Applied, op: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
@@ -22,8 +23,8 @@ from keyweave.model.entry import CREATED, REVISION, Entry
 from keyweave.model.exact import Problem, problem_finder
 from keyweave.model.fidelity import MAX_DEPTH, TOO_DEEP, deeper_than, same_value
 from keyweave.model.message import without_value
-from keyweave.model.moment import from_micros_all, to_micros
-from keyweave.model.record import Record, Stored, remember
+from keyweave.model.moment import from_micros, from_micros_all, to_micros
+from keyweave.model.record import Record, Stored, memory_of, remember
 
 R = TypeVar("R", bound=Record)
 
@@ -57,26 +58,36 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     op: str
 
 
-class Prepared(msgspec.Struct, frozen=True, gc=False):
+class Prepared(msgspec.Struct, gc=False):
     """A record that was checked and encoded.
 
     Attributes:
+        entity: the row's entity.
         key: the row's id.
         body: JSON members with a leading comma and the closing brace; a head comes before it.
         own: the record's own JSON, without members that are carried over from the stored document.
         snapshot: the record as readers will get it.
-        entries: every index entry that the record implies.
         retain: the deadline as a plan writes it (see `Plan.put`), or 0 for none.
         unknown: members that a newer schema wrote, carried over from the stored document.
+        known_entries: `entries`, or None until they are first needed.
     """
 
+    entity: Entity[Any]
     key: str
     body: bytes
     own: bytes
     snapshot: Any
-    entries: list[Entry]
     retain: int | str
     unknown: bytes
+    known_entries: list[Entry] | None = None
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Every index entry that the record implies."""
+        found = self.known_entries
+        if found is None:
+            found = self.known_entries = self.entity.entries(self.snapshot)
+        return found
 
 
 def read_head(document: bytes) -> Head | None:
@@ -261,8 +272,9 @@ class Codec:
             for name in entity.normalized:
                 setattr(record, name, getattr(normal, name))
         entity.check(snapshot)
-        entries = entity.entries(snapshot)
+        entries: list[Entry] | None = None
         if self._ordered:
+            entries = entity.entries(snapshot)
             problem = order_problem(entity, entries)
             if problem is not None:
                 self._refuse_field(*problem)
@@ -271,7 +283,7 @@ class Codec:
         # Nearly every key is text, and costs no call.
         text = entity.key_kind == "str"
         key: str = getattr(snapshot, entity.key) if text else entity.key_of(snapshot)
-        return self._with_unknown(key, body, snapshot, entries, retain, stored)
+        return self._with_unknown(Prepared(entity, key, b"", body, snapshot, retain, b"", entries), stored)
 
     def _retain(self, rule: Retention, snapshot: Any) -> int | str:
         """Return the deadline of a record that has one, as a plan writes it."""
@@ -284,27 +296,17 @@ class Codec:
 
     def rebased(self, prepared: Prepared, stored: Stored | None) -> Prepared:
         """Return the same record, prepared to replace another stored document."""
-        return self._with_unknown(
-            prepared.key, prepared.own, prepared.snapshot, prepared.entries, prepared.retain, stored
-        )
+        return self._with_unknown(copy(prepared), stored)
 
-    def _with_unknown(
-        self,
-        key: str,
-        own: bytes,
-        snapshot: Any,
-        entries: list[Entry],
-        retain: int | str,
-        stored: Stored | None,
-    ) -> Prepared:
+    def _with_unknown(self, prepared: Prepared, stored: Stored | None) -> Prepared:
         """Combine a record's own JSON with the members of the stored document that this schema does not know."""
-        entity, body, unknown = self.entity, own, b""
+        entity, body, unknown = self.entity, prepared.own, b""
         if stored is not None:
             self.snapshot_of(stored)
             unknown = stored.unknown
             if entity.nested and stored.document is not None:
                 try:
-                    body = keep_unknown(entity, body, snapshot, stored.snapshot, stored.document)
+                    body = keep_unknown(entity, body, prepared.snapshot, stored.snapshot, stored.document)
                 except RecursionError:
                     self._refuse_field(None, TOO_DEEP)
         if len(body) + len(unknown) > MAX_DOCUMENT:
@@ -314,8 +316,9 @@ class Codec:
                 rule="max_document",
             )
         # A body is never `{}`: the key is required.
-        members = b"," + body[1:] if not unknown else b"," + body[1:-1] + unknown + b"}"
-        return Prepared(key, members, own, snapshot, entries, retain, unknown)
+        prepared.body = b"," + body[1:] if not unknown else b"," + body[1:-1] + unknown + b"}"
+        prepared.unknown = unknown
+        return prepared
 
     def remember_write(self, record: Any, prepared: Prepared, head: tuple[int, int, int], op: str) -> Stored:
         """Make `record` remember a successful write, and return this memory.
@@ -325,9 +328,17 @@ class Codec:
             op: the plan that wrote it.
         """
         revision, created, expires = head
-        self.entity.manage(record, created, revision)
-        for name in self.entity.managed:
-            setattr(prepared.snapshot, name, getattr(record, name))
+        entity, snapshot = self.entity, prepared.snapshot
+        if entity.created is not None:
+            before = memory_of(record)
+            known = before is not None and before.created == created and before.snapshot is not None
+            first = getattr(before.snapshot, entity.created) if before and known else from_micros(created)
+            setattr(record, entity.created, first)
+            setattr(snapshot, entity.created, first)
+        if entity.updated is not None:
+            latest = from_micros(revision)
+            setattr(record, entity.updated, latest)
+            setattr(snapshot, entity.updated, latest)
         stored = self.memory(prepared, revision, created, expires, op)
         remember(record, stored)
         return stored
@@ -340,7 +351,14 @@ class Codec:
             head = f'{{"revision":{revision},"created":{created},"expires":{expires},"op":""'
             document = head.encode() + prepared.body
         return Stored(
-            revision, created, expires, document, prepared.snapshot, prepared.unknown, op, prepared.entries
+            revision,
+            created,
+            expires,
+            document,
+            prepared.snapshot,
+            prepared.unknown,
+            op,
+            prepared.known_entries,
         )
 
     def _decode_stored(self, document: bytes) -> Any:
@@ -400,7 +418,8 @@ class Codec:
             same = False
         if not same and not same_value(bare, snapshot):
             self._refuse_changed(bare, snapshot)
-        if self._nests and deeper_than(body, MAX_DEPTH + 1):
+        # A short body has no place for so many brackets.
+        if self._nests and len(body) > 2 * MAX_DEPTH and deeper_than(body, MAX_DEPTH + 1):
             self._refuse_depth(bare, stored)
         if unchanged:
             assert stored is not None

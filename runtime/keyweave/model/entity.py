@@ -184,7 +184,8 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
         json: names of fields that hold JSON, which must be read back exactly as it was written.
         nested: names of fields that hold record types, whose own unknown members must be kept.
         merges: by the name of the list field.
-        entries: the generated `index_entries`.
+        entries: the generated `index_entries`: from a record, every index entry that it implies; given also another state of the
+            row, those in which the two may differ.
         check: raises `CheckViolationError`.
         normalize: trims and derives values in place and returns whether it changed anything; None when the entity
             needs no normalization.
@@ -215,7 +216,7 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
     key: str
     partition_by: str
     known: frozenset[str]
-    entries: Callable[[R], list[Entry]]
+    entries: Callable[..., list[Entry]]
     check: Callable[[R], None]
     normalize: Callable[[R], bool] | None = None
     normalize_key: Callable[[Any], str] | None = None

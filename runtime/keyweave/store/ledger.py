@@ -52,6 +52,7 @@ class Ledger:
         "__weakref__",
         "_free",
         "_monotonic",
+        "_ops",
         "_renewed",
         "_sequence",
         "_slots",
@@ -69,9 +70,14 @@ class Ledger:
         self.session = os.urandom(6).hex()
         self._slots = itertools.count()
         self._sequence = itertools.count(1)
+        self._ops = itertools.count(1)
         self._free: list[int] = []
         self._renewed: dict[str, float] = {}
         self._unsettled: deque[int] = deque()
+
+    def new_op(self) -> str:
+        """A new plan id. The session, 48 random bits, makes it differ from those of other clients."""
+        return f"{next(self._ops):06x}{self.session}"
 
     def take(self) -> Ticket:
         """A slot for a plan that is about to be sent."""

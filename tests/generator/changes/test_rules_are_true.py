@@ -104,7 +104,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
         ("field_added_required", OLD, {}, NEW, Unreadable),
         ("field_removed", OLD, {"note": "x"}, NEW, {"number": "A1"}),
         ("field_removed", NEW, {}, OLD, {"note": None}),
-        ("field_renamed", OLD, {"note": "x", "total": 5}, NEW, {"remark": "x", "buyer": "ada", "amount": 5}),
+        ("field_renamed", OLD, {"note": "x", "total": 5}, NEW, {"remark": "x", "buyer": "ada", "total": 5}),
         ("field_renamed", NEW, {"buyer": "ada"}, OLD, Unreadable),
         ("field_made_optional", NEW, {"placed": None}, OLD, Unreadable),
         ("field_made_required", OLD, {"note": None}, NEW, Unreadable),

@@ -9,10 +9,12 @@ from keyweave.model.numbering import int_id
 from .. import errors, models
 
 
-def index_entries(record: models.Desk) -> list[Entry]:
-    """Every index entry that a Desk implies."""
+def index_entries(record: models.Desk, other: models.Desk | None = None) -> list[Entry]:
+    """Every index entry that a Desk implies; given another state of the row, those in which the two may differ."""
     row_id = int_id(record.number)
-    entries: list[Entry] = [ViewEntry("all", (), row_id, CREATED)]
+    entries: list[Entry] = []
+    if other is None:
+        entries.append(ViewEntry("all", (), row_id, CREATED))
     return entries
 
 

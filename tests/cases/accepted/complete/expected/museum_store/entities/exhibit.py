@@ -22,35 +22,57 @@ from .. import errors, models
 # A condition of the schema may be constant by the types of the fields.
 
 
-def index_entries(record: Any) -> list[Entry]:
-    """Every index entry that a Exhibit implies."""
-    entries: list[Entry] = [
-        ViewEntry("by_gallery", (record.gallery,), record.id, duration_micros(record.turn)),
-        ViewEntry("by_title", (record.gallery,), text_member(record.title, record.id), 0),
-        ViewEntry("by_opens", (), record.id, time_micros(record.opens)),
-    ]
+def index_entries(record: Any, other: Any | None = None) -> list[Entry]:
+    """Every index entry that a Exhibit implies; given another state of the row, those in which the two may differ."""
+    entries: list[Entry] = []
     if (
-        (record.opens > time(8, 0)) or (record.sealed is not None and record.sealed)
-    ) and record.sealed is not None:
+        (
+            other is None
+            or record.gallery != other.gallery
+            or record.sealed != other.sealed
+            or record.height != other.height
+            or record.opens != other.opens
+        )
+        and ((record.opens > time(8, 0)) or (record.sealed is not None and record.sealed))
+        and record.sealed is not None
+    ):
         entries.append(
             ViewEntry(
                 "by_gallery_sealed", (record.gallery, key_text(record.sealed)), record.id, record.height
             )
         )
-    if record.part_of is not None:
+    if (other is None or record.part_of != other.part_of) and record.part_of is not None:
         entries.append(ViewEntry("by_part_of", (record.part_of,), record.id, CREATED))
-    entries.extend(
-        ViewEntry("tagged", (record.gallery, element), record.id, CREATED) for element in sorted(record.tags)
-    )
-    if record.part_of is not None:
+    if other is None or record.gallery != other.gallery or record.turn != other.turn:
+        entries.append(ViewEntry("by_gallery", (record.gallery,), record.id, duration_micros(record.turn)))
+    if other is None or record.gallery != other.gallery or record.title != other.title:
+        entries.append(ViewEntry("by_title", (record.gallery,), text_member(record.title, record.id), 0))
+    if other is None or record.opens != other.opens:
+        entries.append(ViewEntry("by_opens", (), record.id, time_micros(record.opens)))
+    if other is None or record.gallery != other.gallery or record.tags != other.tags:
+        entries.extend(
+            ViewEntry("tagged", (record.gallery, element), record.id, CREATED)
+            for element in sorted(record.tags)
+        )
+    if (
+        other is None or record.title != other.title or record.part_of != other.part_of
+    ) and record.part_of is not None:
         entries.append(
             ClaimEntry(
                 "title", join((record.title.strip().lower(), record.part_of.strip().lower())), record.id
             )
         )
     if (
-        (record.state in ("shown", "stored")) and (record.width is not None and record.width >= 2)
-    ) and record.found_at is not None:
+        (
+            other is None
+            or record.found_at != other.found_at
+            or record.state != other.state
+            or record.seal != other.seal
+            or record.width != other.width
+        )
+        and ((record.state in ("shown", "stored")) and (record.width is not None and record.width >= 2))
+        and record.found_at is not None
+    ):
         entries.append(
             ClaimEntry(
                 "seal", join((key_text(record.found_at), record.state, key_text(record.seal))), record.id

@@ -14,8 +14,8 @@ from .. import errors, models
 # A condition of the schema may be constant by the types of the fields.
 
 
-def index_entries(record: Any) -> list[Entry]:
-    """Every index entry that a Gallery implies."""
+def index_entries(record: Any, other: Any | None = None) -> list[Entry]:
+    """Every index entry that a Gallery implies; given another state of the row, those in which the two may differ."""
     entries: list[Entry] = []
     if (record.name != "Cellar") and (len(record.name) < 30):
         entries.append(ViewEntry("all", (), record.name, REVISION))

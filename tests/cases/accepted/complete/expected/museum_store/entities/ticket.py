@@ -12,13 +12,14 @@ from keyweave.model.numbering import int_id
 from .. import errors, models
 
 
-def index_entries(record: models.Ticket) -> list[Entry]:
-    """Every index entry that a Ticket implies."""
+def index_entries(record: models.Ticket, other: models.Ticket | None = None) -> list[Entry]:
+    """Every index entry that a Ticket implies; given another state of the row, those in which the two may differ."""
     row_id = joined_id(record.grade, record.at, record.holder)
-    entries: list[Entry] = [
-        ViewEntry("by_desk", (int_id(record.desk),), row_id, CREATED),
-        ClaimEntry("desk", int_id(record.desk), row_id),
-    ]
+    entries: list[Entry] = []
+    if other is None or record.desk != other.desk:
+        entries.append(ViewEntry("by_desk", (int_id(record.desk),), row_id, CREATED))
+    if other is None or record.desk != other.desk:
+        entries.append(ClaimEntry("desk", int_id(record.desk), row_id))
     return entries
 
 

@@ -8,8 +8,8 @@ from keyweave.model.entry import Entry
 from .. import errors, models
 
 
-def index_entries(record: models.Visit) -> list[Entry]:
-    """Every index entry that a Visit implies."""
+def index_entries(record: models.Visit, other: models.Visit | None = None) -> list[Entry]:
+    """Every index entry that a Visit implies; given another state of the row, those in which the two may differ."""
     entries: list[Entry] = []
     return entries
 

@@ -8,8 +8,8 @@ from keyweave.model.entry import Entry
 from .. import errors, models
 
 
-def index_entries(record: models.Note) -> list[Entry]:
-    """Every index entry that a Note implies."""
+def index_entries(record: models.Note, other: models.Note | None = None) -> list[Entry]:
+    """Every index entry that a Note implies; given another state of the row, those in which the two may differ."""
     entries: list[Entry] = []
     return entries
 
