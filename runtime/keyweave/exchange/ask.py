@@ -6,6 +6,7 @@ Reads may be repeated after any failure; a plan may not, see there.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError, Sleep, Word
@@ -19,6 +20,7 @@ from keyweave.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
+from keyweave.exchange.bound import bounded, joined
 from keyweave.store.context import Context
 
 TRANSIENT: Final = frozenset(
@@ -160,11 +162,16 @@ def ask(
     Raises:
         StoreUnavailableError: or a subclass, when the deadline has passed or the refusal is final.
         CorruptDocumentError: a key has the wrong type.
+        TransactionTooLargeError: a command has too many words and cannot be sent in parts; nothing was sent.
     """
     backoff: Backoff | None = None
+    sent: Sequence[Command] = commands
+    parts: list[int] | None = None
+    if context.policy.command_words is not None:
+        sent, parts = bounded(context, commands)
     while True:
         try:
-            replies: list[Reply] = yield Send(commands)
+            replies: list[Reply] = yield Send(sent)
         except ConnectionFailure as failure:
             error = failure_error(context, failure)
         else:
@@ -173,7 +180,7 @@ def ask(
                 None,
             )
             if refusal is None:
-                return replies
+                return replies if parts is None else joined(replies, parts)
             error = refusal_error(context, refusal)
             if refusal.code not in TRANSIENT:
                 raise error
@@ -203,6 +210,8 @@ def ask_scripts(
     verb, text = "EVALSHA", script.sha
     while True:
         commands = tuple((verb, text, len(keys), *keys, *arguments) for keys, arguments in calls)
+        if context.policy.command_words is not None:
+            bounded(context, commands)
         try:
             replies: list[Reply] = yield Send(commands)
         except ConnectionFailure as failure:
