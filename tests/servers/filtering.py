@@ -57,7 +57,7 @@ class Inspector:
         """Return what the server gets of what a client sent; the beginning of a command waits for its end.
 
         Raises:
-            hiredis.ProtocolError: it is not the protocol, or an inline command.
+            hiredis.ProtocolError: it is not the protocol, or an inline command; or the profile cuts the connection here.
         """
         self._reader.feed(data)
         commands: list[bytes] = []
@@ -68,6 +68,8 @@ class Inspector:
         return b"".join(commands)
 
     def _request(self, command: list[bytes]) -> list[bytes]:
+        if self._profile.cuts and self._profile.words is not None and len(command) > self._profile.words:
+            raise hiredis.ProtocolError("too many words")
         refusal = self._profile.refusal(command)
         if refusal is not None:
             name = f"refused-{secrets.token_hex(16)}".encode()
