@@ -42,8 +42,16 @@ HANDSHAKE = {"auth", "client", "select"}
 REFUSALS = {"readonly"}
 """The code of a refusal that is the name of a command as well."""
 
-OTHER_MODULES = {"transfer/clear.py", "connection/redis_py/resp3.py"}
-"""Flows that are for tests, on servers of their own, and what names commands without sending them."""
+PROBES = {"scan", "script"}
+"""What `keyweave health` sends to learn whether it is refused."""
+
+OTHER_MODULES = {
+    "transfer/clear.py",
+    "connection/redis_py/resp3.py",
+    "exchange/bound.py",
+    "health/restrictions.py",
+}
+"""Flows that are for tests, on servers of their own, what names commands without sending them, and what sends them to be refused."""
 
 ADMIN_MODULES = ("integrity/", "evolution/", "transfer/")
 """What only the admin tool needs."""
@@ -183,7 +191,7 @@ def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> No
         place = searching if name.startswith(SEARCHING_MODULES) else place
         place |= sent(path.read_text(encoding="utf-8")) & known
     assert (
-        applications - HANDSHAKE - REFUSALS - {"config"} == permissions.FLOWS
+        applications - HANDSHAKE - REFUSALS - PROBES - {"config"} == permissions.FLOWS
     ), "keyweave/admin/permissions.py says otherwise"
     assert (searching & known) - permissions.FLOWS == permissions.SEARCH
     assert (admins | searching | {"config"}) - permissions.FLOWS == {

@@ -1,5 +1,7 @@
 """Sending commands with retries. Every flow sends its commands through this module or through `exchange.apply`.
 
+What bounds commands is imported where the policy asks for it, because `keyweave health` has to start quickly.
+
 Reads may be repeated after any failure; a plan may not, see there.
 """
 
@@ -20,7 +22,6 @@ from keyweave.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from keyweave.exchange.bound import bounded, joined
 from keyweave.store.context import Context
 
 TRANSIENT: Final = frozenset(
@@ -168,6 +169,8 @@ def ask(
     sent: Sequence[Command] = commands
     parts: list[int] | None = None
     if context.policy.command_words is not None:
+        from keyweave.exchange.bound import bounded
+
         sent, parts = bounded(context, commands)
     while True:
         try:
@@ -180,12 +183,18 @@ def ask(
                 None,
             )
             if refusal is None:
-                return replies if parts is None else joined(replies, parts)
+                return replies if parts is None else _joined(replies, parts)
             error = refusal_error(context, refusal)
             if refusal.code not in TRANSIENT:
                 raise error
         backoff = backoff or Backoff(context)
         yield from backoff.pause(error)
+
+
+def _joined(replies: list[Reply], parts: list[int]) -> list[Reply]:
+    from keyweave.exchange.bound import joined
+
+    return joined(replies, parts)
 
 
 def ask_script(
@@ -211,6 +220,8 @@ def ask_scripts(
     while True:
         commands = tuple((verb, text, len(keys), *keys, *arguments) for keys, arguments in calls)
         if context.policy.command_words is not None:
+            from keyweave.exchange.bound import bounded
+
             bounded(context, commands)
         try:
             replies: list[Reply] = yield Send(commands)
