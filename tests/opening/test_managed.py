@@ -20,7 +20,7 @@ from keyweave.read.strategy import BY_KEYS, BY_SCRIPT
 from tests.harness import FLAVOURS, Harness, harness, run, task, until_freed, user
 from tests.servers.filtering import managed_server
 from tests.servers.managed import CHOICE, chosen_profile, store_url
-from tests.servers.profiles import PROFILES, Profile
+from tests.servers.profiles import PROFILES, Answer, Profile
 
 
 @pytest.fixture(scope="module", params=PROFILES.values(), ids=lambda each: str(each.name))
@@ -30,8 +30,13 @@ def service(request: pytest.FixtureRequest) -> Iterator[tuple[Profile, str]]:
 
 
 @pytest.fixture(params=FLAVOURS)
-def stores(request: pytest.FixtureRequest, service: tuple[Profile, str]) -> Iterator[Harness]:
-    with harness(request.param, "managed", url=service[1]) as opened:
+def flavour(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def stores(flavour: str, service: tuple[Profile, str]) -> Iterator[Harness]:
+    with harness(flavour, "managed", url=service[1]) as opened:
         yield opened
 
 
@@ -118,6 +123,23 @@ def test_a_row_that_the_server_freed_is_replaced_where_scan_is_permitted(
         else:
             with pytest.raises(AuthenticationError, match="run `keyweave sweep` with the admin tool's user"):
                 do(db.task_states.create(task("t")))
+
+
+def test_a_service_that_does_not_know_scan_is_like_one_that_does_not_permit_it(flavour: str) -> None:
+    profile = Profile("unknown", frozenset({"SCAN", "DBSIZE"}), Answer.UNKNOWN)
+    options: dict[str, Any] = {"retention": {"TaskState": timedelta(milliseconds=1)}, "grace_ms": 1}
+    with managed_server(profile) as url, harness(flavour, "unknown", url=url, **options) as stores:
+        db, do = stores.db, stores.do
+        do(db.workflow_states.create(run()))
+        do(db.task_states.create(task("t", status=Status.SUCCESS)))
+        until_freed(stores, TASK_STATE, ["t"])
+        with pytest.raises(AuthenticationError, match="does not offer the command 'scan'") as caught:
+            do(db.task_states.create(task("t")))
+        assert (caught.value.code, "run `keyweave sweep`" in str(caught.value)) == ("", True)
+        do(db.sweep())
+        with pytest.raises(AuthenticationError, match="does not offer the command 'dbsize'") as caught:
+            do(db.check())
+        assert caught.value.code == "NOPERM"
 
 
 def test_another_database_is_refused_by_name(service: tuple[Profile, str]) -> None:

@@ -59,9 +59,15 @@ _SCRIPT_DENIED: Final = re.compile(r"ACL failure in script|user executing the sc
 
 _DENIED_COMMAND: Final = re.compile(r"run the '([^']+)' command")
 
+_UNKNOWN_COMMAND: Final = re.compile(r"unknown (?:sub)?command '([^' ]+)'")
+"""In the text of an error reply with the code ERR: a managed service does not offer the command."""
+
 
 def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
-    """Return the typed error for an error reply. `code` is NOPERM for each kind of missing permission."""
+    """Return the typed error for an error reply.
+
+    `code` is NOPERM for each kind of missing permission, and for a command that the server does not have.
+    """
     error: KeyweaveError
     if refusal.code == "NOPERM" or (refusal.code == "ERR" and _SCRIPT_DENIED.search(refusal.message)):
         command = _DENIED_COMMAND.search(refusal.message)
@@ -69,6 +75,14 @@ def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
         error = AuthenticationError(
             f"the server at {context.address} does not permit this user to use {lacking} that this needs; "
             "keyweave acl prints the rules of an application and of an administrator"
+        )
+        error.code = "NOPERM"
+        return error
+    unknown = _UNKNOWN_COMMAND.search(refusal.message) if refusal.code == "ERR" else None
+    if unknown is not None:
+        error = AuthenticationError(
+            f"the server at {context.address} does not offer the command '{unknown[1].lower()}' that this needs; "
+            "keyweave doctor shows what a managed service refuses"
         )
         error.code = "NOPERM"
         return error
