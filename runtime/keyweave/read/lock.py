@@ -5,7 +5,7 @@ Locks provide liveness: transactions on the same row queue. The revision guards 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
 from keyweave.changes.unit import UnitOfWork
@@ -195,8 +195,8 @@ def unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
         return
     locks, unit.locks = unit.locks, {}
     try:
-        calls = [(part, (unit.token,)) for part in _parts(context, locks)]
-        yield from ask_scripts(context, "unlock", tuple(calls))
+        calls = [command[3:] for command in _unlocking(context, "EVALSHA", "", locks, unit.token)]
+        yield from ask_scripts(context, "unlock", tuple([(each[:-1], each[-1:]) for each in calls]))
     except KeyweaveError:
         return  # the transaction has committed or failed already, so this error must not replace its outcome
     record_hold_times(context, locks)
@@ -225,18 +225,15 @@ def unlock_quickly(context: Context, unit: UnitOfWork) -> Flow[None]:
 
 
 def _unlocking(
-    context: Context, verb: str, sha_or_text: str, locks: Iterable[str], token: str
+    context: Context, verb: str, sha_or_text: str, locks: Collection[str], token: str
 ) -> list[Command]:
-    """Return the calls of the script that release locks."""
-    return [(verb, sha_or_text, len(part), *part, token) for part in _parts(context, locks)]
-
-
-def _parts(context: Context, locks: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """Yield the keys of locks in parts of which a call of a script has no more words than it may have."""
+    """Return the calls of the script that release locks: one, if it has no more words than it may have."""
+    most = most_keys(context)
+    if most is None or len(locks) <= most:
+        return [(verb, sha_or_text, len(locks), *locks, token)]
     keys = tuple(locks)
-    most = most_keys(context) or len(keys)
-    for start in range(0, len(keys), most):
-        yield keys[start : start + most]
+    parts = [keys[start : start + most] for start in range(0, len(keys), most)]
+    return [(verb, sha_or_text, len(part), *part, token) for part in parts]
 
 
 def record_hold_times(context: Context, locks: dict[str, tuple[str, float]]) -> None:
