@@ -35,7 +35,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
+.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -104,6 +104,15 @@ OVER_REDIS_PY ?= tests/contract tests/evolution tests/expiry/test_retention.py t
 test-redis-py: $(STAMP) ## Run the contract and the suites of writing, reading, retention and evolution over redis-py's clients
 	@echo "test-redis-py: pytest, stores over clients of redis-py"
 	@KEYWEAVE_TEST_CHANNEL=redis_py $(BIN)/python -m pytest -n 2 $(OVER_REDIS_PY) $(TEST_ARGS)
+
+# A test compares this list with tests/servers/profiles.py.
+PROFILES ?= elasticache elasticache-serverless memorystore redis-cloud no-script-commands no-scan strictest
+
+test-managed: $(STAMP) ## Run the contract on servers restricted as managed services are (PROFILES="strictest")
+	@for profile in $(PROFILES); do \
+		echo "test-managed: pytest, the contract on $$profile"; \
+		KEYWEAVE_TEST_PROFILE=$$profile $(BIN)/python -m pytest -q -n 2 tests/contract $(TEST_ARGS) || exit 1; \
+	done
 
 operations-check: $(STAMP) ## Check dashboard and alerts with promtool and a real Prometheus, from Debian's package or the PATH
 	@echo "operations-check: promtool, and a Prometheus that scrapes a store"

@@ -47,7 +47,8 @@ def opened_store(module: Any, flavour: str, url: str, **options: Any) -> Any:
 
 
 def _over(module: Any, flavour: str, url: str, options: dict[str, Any]) -> Any:
-    over = {name: options[name] for name in options if name in _OVER}
+    over: dict[str, Any] = {"command_words": parse_url(url).command_words}
+    over |= {name: options[name] for name in options if name in _OVER}
     rest = {name: value for name, value in options.items() if name not in _OVER}
     client, release = client_at(url, asynchronous=flavour == "aio", **rest)
     store = module.Store.over(client, **over)

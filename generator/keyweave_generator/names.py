@@ -55,7 +55,7 @@ ROW_NAMES: Final = frozenset({"to_dict"})
 RUNTIME_ERRORS: Final = frozenset(
     "KeyweaveError ConfigurationError FormatError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
     "UnboundedQueryError MultipleRowsError NotLoadedError NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
-    "ViewNotEmptyError TransactionConflictError LockTimeoutError TransactionRequiredError CrossPartitionError "
+    "ViewNotEmptyError TransactionConflictError LockTimeoutError TransactionRequiredError CrossPartitionError TransactionTooLargeError "
     "ViewNotBuiltError CorruptDocumentError ExportFileError StoreUnavailableError StoreTimeoutError StoreLoadingError "
     "StoreReadOnlyError StoreOutOfMemoryError AuthenticationError OutcomeUnknownError".split()
 )

@@ -20,6 +20,7 @@
     ├── LockTimeoutError              an advisory lock was not free within its timeout
     ├── TransactionRequiredError      a locking read outside a transaction
     ├── CrossPartitionError           one atomic step would need two partitions
+    ├── TransactionTooLargeError      one atomic step would need a longer command than the server accepts
     ├── ViewNotBuiltError             the view or constraint is new and not built yet
     ├── CorruptDocumentError          a stored key does not hold what Keyweave writes
     ├── ExportFileError               the file is not a complete export of this schema
@@ -256,6 +257,20 @@ class TransactionRequiredError(KeyweaveError):
 
 class CrossPartitionError(KeyweaveError):
     """One atomic step would need two partitions. Nothing was sent."""
+
+
+class TransactionTooLargeError(KeyweaveError):
+    """One atomic step would need a command of more words than the option `command_words` permits. It was not sent.
+
+    Attributes:
+        words: the number of words that it would need.
+        most: the number that is permitted.
+    """
+
+    def __init__(self, message: str, *, words: int, most: int) -> None:
+        super().__init__(message)
+        self.words = words
+        self.most = most
 
 
 class CorruptDocumentError(KeyweaveError):

@@ -42,8 +42,16 @@ HANDSHAKE = {"auth", "client", "select"}
 REFUSALS = {"readonly"}
 """The code of a refusal that is the name of a command as well."""
 
-OTHER_MODULES = {"transfer/clear.py", "connection/redis_py/resp3.py"}
-"""Flows that are for tests, on servers of their own, and what names commands without sending them."""
+PROBES = {"scan", "script"}
+"""What `keyweave health` sends to learn whether it is refused."""
+
+OTHER_MODULES = {
+    "transfer/clear.py",
+    "connection/redis_py/resp3.py",
+    "exchange/bound.py",
+    "health/restrictions.py",
+}
+"""Flows that are for tests, on servers of their own, what names commands without sending them, and what sends them to be refused."""
 
 ADMIN_MODULES = ("integrity/", "evolution/", "transfer/")
 """What only the admin tool needs."""
@@ -183,7 +191,7 @@ def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> No
         place = searching if name.startswith(SEARCHING_MODULES) else place
         place |= sent(path.read_text(encoding="utf-8")) & known
     assert (
-        applications - HANDSHAKE - REFUSALS - {"config"} == permissions.FLOWS
+        applications - HANDSHAKE - REFUSALS - PROBES - {"config"} == permissions.FLOWS
     ), "keyweave/admin/permissions.py says otherwise"
     assert (searching & known) - permissions.FLOWS == permissions.SEARCH
     assert (admins | searching | {"config"}) - permissions.FLOWS == {
@@ -274,3 +282,41 @@ def test_names_that_a_rule_cannot_express_are_refused() -> None:
         permissions.rule(context, settings, permissions.Role.ADMIN, "two words")
     result = RUNNER.invoke(app, ["acl", "-p", "compozy_store", "--user", "shop"])
     assert (result.exit_code, "--for" in result.output) == (2, True)
+
+
+def test_a_rule_for_sentinels_permits_what_redis_py_sends_when_it_connects() -> None:
+    rules = {
+        where: RUNNER.invoke(
+            app, ["acl", "-p", "compozy_store", "--url", where, "--for", "application"]
+        ).stdout
+        for where in ("redis://h", "redis+sentinel://h/name")
+    }
+    added = {*rules["redis+sentinel://h/name"].split()} - {*rules["redis://h"].split()}
+    assert added == {"+client|setinfo"} or added == {"'+client|setinfo'"}
+
+
+def test_nothing_is_refused_to_a_client_of_redis_py_but_the_settings(server: Running) -> None:
+    printed = [
+        "acl",
+        "-p",
+        "compozy_store",
+        "-n",
+        TENANT,
+        "--format",
+        "json",
+        "--url",
+        "redis+sentinel://h/name",
+    ]
+    words = json.loads(RUNNER.invoke(app, printed).stdout)["application"]
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "over", *words[1:], ">word")
+        client.acl_log_reset()
+        for protocol in (2, 3):
+            given = redis.Redis(
+                unix_socket_path=str(server.socket), username="over", password="word", protocol=protocol
+            )
+            store = sync.Store.over(given, namespace=TENANT)
+            store.users.upsert(User(id="u", email="u@x", role=Role.USER))
+            assert store.users.get("u").email == "u@x"
+            given.close()
+        assert {each["object"] for each in client.acl_log()} == {"config|get"}

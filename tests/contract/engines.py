@@ -19,15 +19,18 @@ from tests.fakes import fake_async_shell
 from tests.oracle.engine import PostgresEngine
 from tests.oracle.server import session_dsn
 from tests.over import chosen_channel, opened_store
+from tests.servers.managed import chosen_profile
 from tests.servers.running import chosen_server, server_url
 
 SERVER: Final = chosen_server()
 """The real server under test."""
 
-KEYWEAVE: Final = ("server", "fake") if SERVER == "embedded" else ("server",)
-"""Engines on Keyweave. The fake and the oracle are tested once, in the run on the embedded server."""
+_ONCE: Final = SERVER == "embedded" and chosen_profile() is None
 
-EVERY: Final = (*KEYWEAVE, "postgres") if SERVER == "embedded" else KEYWEAVE
+KEYWEAVE: Final = ("server", "fake") if _ONCE else ("server",)
+"""Engines on Keyweave. The fake and the oracle are tested once, in the run on the embedded server without restrictions."""
+
+EVERY: Final = (*KEYWEAVE, "postgres") if _ONCE else KEYWEAVE
 
 
 @asynccontextmanager

@@ -136,6 +136,7 @@ def test_json_has_a_stable_shape(server: Running) -> None:
         assert sorted(each) == [
             "address",
             "clock_skew",
+            "command_words",
             "data_schema",
             "encrypted",
             "findings",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compozy_store.package import PACKAGE
-from keyweave.health import rules_data, rules_server
+from keyweave.health import rules_data, rules_server, rules_service
 from keyweave.health.examine import examine
 from keyweave.health.limits import Limits
 from keyweave.health.report import Finding, Health
@@ -22,11 +22,16 @@ def examined(
     limits: Limits | None = None,
     budget: int | None = None,
     wall: Callable[[], float] = time.time,
+    thorough: bool = False,
 ) -> Health:
-    """The health of the store at `url`, which nothing else has to have opened."""
+    """The health of the store at `url`, which nothing else has to have opened; `thorough` as `keyweave doctor` examines it."""
     settings, context = prepare(PACKAGE, url)
     with Shell(settings) as shell:
-        return shell.run(examine(context, limits=limits, memory_budget=budget, wall=wall))
+        database = settings.db if thorough else None
+        flow = examine(
+            context, limits=limits, memory_budget=budget, wall=wall, probing=thorough, database=database
+        )
+        return shell.run(flow)
 
 
 def found(health: Health, name: str) -> Finding:
@@ -38,7 +43,8 @@ def found(health: Health, name: str) -> Finding:
 def all_names() -> set[str]:
     """Every finding that there is, by the source of the rules."""
     sources = [
-        Path(module.__file__ or "").read_text(encoding="utf-8") for module in (rules_data, rules_server)
+        Path(module.__file__ or "").read_text(encoding="utf-8")
+        for module in (rules_data, rules_server, rules_service)
     ]
     return set(re.findall(r'id="([a-z-]+)"', "".join(sources)))
 

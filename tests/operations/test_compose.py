@@ -1,7 +1,13 @@
-"""The compose file runs Redis 8 with settings for which doctor has no finding, and no other database."""
+"""The compose file runs Redis 8 with settings for which doctor has no finding, and no other database.
+
+The commands of its services are run here, by the server under test, on other ports.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +15,9 @@ import yaml
 
 from compozy_store import Role, User, sync
 from tests.operations.examined import examined
-from tests.servers.running import configured_server
+from tests.servers.guarded import guarded
+from tests.servers.node import Node, await_until
+from tests.servers.running import configured_server, new_namespace
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,10 +41,11 @@ def settings() -> dict[str, str]:
     return {name: " ".join(values) for name, values in found.items()}
 
 
-def test_there_is_one_service_and_it_is_redis_8() -> None:
+def test_one_service_starts_without_a_profile_and_all_are_redis_8() -> None:
     services = compose()["services"]
-    assert list(services) == ["redis"]
-    assert services["redis"]["image"] == "redis:8"
+    assert [name for name, service in services.items() if "profiles" not in service] == ["redis"]
+    assert {service["image"] for service in services.values()} == {"redis:8"}
+    assert len({service["volumes"][0] for service in services.values()}) == len(services)
     assert "postgres" not in (ROOT / "compose.yaml").read_text(encoding="utf-8").lower()
 
 
@@ -56,3 +65,81 @@ def test_doctor_finds_nothing_on_a_server_with_its_settings() -> None:
         with sync.Store.open(server.url) as store:
             store.users.create(User(id="u", email="u@x", role=Role.USER))
             assert store.check().clean
+
+
+class _Service(Node):
+    """A service of the compose file, as a process."""
+
+    arguments: Sequence[str] = ()
+
+    def words(self) -> list[str]:
+        return [*self.command, *self.arguments]
+
+
+def started(
+    services: dict[str, Any], folder: Path, stack: ExitStack
+) -> tuple[dict[str, _Service], dict[str, str]]:
+    """Start the services of the profile in their order, and return them with the port that takes the place of each of the file's."""
+    content = compose()
+    nodes = {name: _Service(folder / name, {}) for name in services}
+    for node in nodes.values():
+        stack.callback(node.close)
+    port_of = {name: re.findall(r"--port (\d+)", " ".join(services[name]["command"]))[0] for name in services}
+    ports = {port_of[name]: str(node.port) for name, node in nodes.items()}
+    for name, node in nodes.items():
+        (config,) = services[name]["configs"]
+        text = moved(content["configs"][config["source"]]["content"], ports)
+        source = folder / name / Path(config["target"]).name
+        words = services[name]["command"]
+        if words[0] == "sh":
+            copied = re.fullmatch(r"cp -n (\S+) /data/ && exec redis-sentinel /data/(\S+) (.*)", words[2])
+            assert copied is not None and copied[1] == config["target"] and f"/{copied[2]}" == copied[1]
+            words = ["redis-sentinel", config["target"], *copied[3].split(), "--sentinel"]
+        source.write_text(f"{text}dir {folder / name}\n", encoding="utf-8")
+        assert words[:2] == [words[0], config["target"]]
+        node.arguments = [str(source), *[moved(word, ports) for word in words[2:]]]
+        node.launch()
+        node.wait_until_ready()
+    return nodes, ports
+
+
+def moved(text: str, ports: dict[str, str]) -> str:
+    return re.sub(r"\d+", lambda match: ports.get(match[0], match[0]), text)
+
+
+def test_the_profile_with_sentinels_survives_its_primary() -> None:
+    """The store of the URL in the file goes on with the replica when the primary is killed."""
+    services = {
+        name: each for name, each in compose()["services"].items() if each.get("profiles") == ["sentinel"]
+    }
+    (url,) = re.findall(r"redis\+sentinel://\S+", (ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    with guarded("compose-") as folder, ExitStack() as stack:
+        nodes, ports = started(services, folder / "nodes", stack)
+        primary = nodes["sentinel-primary"]
+        await_until(lambda: online(primary), "the replica")
+        sentinels = [nodes[f"sentinel-{number}"] for number in (1, 2, 3)]
+        await_until(lambda: all(knows(each) == (2, 1) for each in sentinels), "the Sentinels")
+        health = examined(f"redis://127.0.0.1:{primary.port}")
+        assert (health.findings, len(health.server.replicas)) == ((), 1)
+
+        assert examined(moved(url, ports), thorough=True).server.restrictions == ()
+        with sync.Store.open(moved(url, ports), namespace=new_namespace("compose"), deadline=60) as store:
+            store.users.create(User(id="a", email="a@x", role=Role.USER))
+            await_until(lambda: bool(primary.ask("WAIT", 1, 1_000)), "the replica's copy")
+            primary.kill()
+            store.users.create(User(id="b", email="b@x", role=Role.USER))
+            assert [row.id for row in store.users.get_many(["a", "b"]) if row is not None] == ["a", "b"]
+            assert store.health().server.role == "primary"
+        assert nodes["sentinel-replica"].info("replication")["role"] == "master"
+
+
+def online(primary: Node) -> bool:
+    """Whether a primary has a replica that follows it."""
+    found = primary.info("replication").get("slave0")
+    return found is not None and found["state"] == "online"
+
+
+def knows(sentinel: Node) -> tuple[int, int]:
+    """How many other Sentinels and replicas a Sentinel knows."""
+    (fields,) = [each for key, each in sentinel.info("sentinel").items() if key == "master0"]
+    return int(fields["sentinels"]) - 1, int(fields["slaves"])

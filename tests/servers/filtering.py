@@ -29,17 +29,26 @@ from tools.faults.site.way import END
 _LINE: Final = b"\r\n"
 
 
+class Longest:
+    """The number of words of the longest command that clients sent."""
+
+    def __init__(self) -> None:
+        self.words = 0
+
+
 class Inspector:
     """What passes through one connection, without IO.
 
     Args:
         profile: what is refused.
         scripts: those of the server.
+        longest: is updated.
     """
 
-    def __init__(self, profile: Profile, scripts: CheckingScripts) -> None:
+    def __init__(self, profile: Profile, scripts: CheckingScripts, longest: Longest | None = None) -> None:
         self._profile: Final = profile
         self._scripts: Final = scripts
+        self._longest: Final = longest or Longest()
         self._reader: Final = hiredis.Reader(notEnoughData=False)
         self._refused: Final[deque[tuple[bytes, bytes]]] = deque()
         self._held = b""
@@ -48,16 +57,19 @@ class Inspector:
         """Return what the server gets of what a client sent; the beginning of a command waits for its end.
 
         Raises:
-            hiredis.ProtocolError: it is not the protocol, or an inline command.
+            hiredis.ProtocolError: it is not the protocol, or an inline command; or the profile cuts the connection here.
         """
         self._reader.feed(data)
         commands: list[bytes] = []
         while (command := self._reader.gets()) is not False:
+            self._longest.words = max(self._longest.words, len(command))
             words: tuple[Any, ...] = tuple(self._request(command))
             commands.append(hiredis.pack_command(words))
         return b"".join(commands)
 
     def _request(self, command: list[bytes]) -> list[bytes]:
+        if self._profile.cuts and self._profile.words is not None and len(command) > self._profile.words:
+            raise hiredis.ProtocolError("too many words")
         refusal = self._profile.refusal(command)
         if refusal is not None:
             name = f"refused-{secrets.token_hex(16)}".encode()
@@ -143,16 +155,20 @@ class FilteringProxy(Proxy):
     Args:
         target: the socket.
         profile: what is refused.
+
+    Attributes:
+        longest: the longest command that clients sent.
     """
 
     def __init__(self, target: Path, profile: Profile) -> None:
         self._profile: Final = profile
         self._scripts: Final = CheckingScripts()
+        self.longest: Final = Longest()
         super().__init__(target, 0)
 
     def new_crossing(self, loop: asyncio.AbstractEventLoop) -> Crossing:
         """Return a crossing that is inspected."""
-        return _InspectedCrossing(self, loop, Inspector(self._profile, self._scripts))
+        return _InspectedCrossing(self, loop, Inspector(self._profile, self._scripts, self.longest))
 
     @property
     def url(self) -> str:

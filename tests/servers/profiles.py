@@ -53,6 +53,7 @@ class Profile:
         declared_keys: whether a script may access only keys that the caller declares.
         words: the most words that a command may have, its name included; None for any number.
         one_database: whether there is database 0 only.
+        cuts: whether it closes the connection at a command with too many words, without an answer.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Profile:
     declared_keys: bool = False
     words: int | None = None
     one_database: bool = False
+    cuts: bool = False
 
     def refusal(self, command: Sequence[bytes]) -> str | None:
         """Return the error with which the service refuses a command; None if it carries it out."""

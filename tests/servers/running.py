@@ -58,12 +58,21 @@ def chosen_server(environment: Mapping[str, str] = os.environ) -> str:
 def server_url() -> str:
     """The URL of the server under test, the same in the whole process; started when first asked for.
 
-    The server knows every script, so that a test counts the same exchanges whichever tests ran before it.
+    The server knows every script, so that a test counts the same exchanges whichever tests ran before it. A managed service learns
+    scripts from stores only.
 
     Raises:
-        ValueError: `KEYWEAVE_TEST_SERVER` is wrong.
+        ValueError: `KEYWEAVE_TEST_SERVER` or `KEYWEAVE_TEST_PROFILE` is wrong.
         RuntimeError: there is no such server, it does not start, or it is another one than it should be.
     """
+    from tests.servers.managed import (  # a proxy needs servers, which this module starts
+        chosen_profile,
+        service_url,
+    )
+
+    profile = chosen_profile()
+    if profile is not None:
+        return service_url(profile)
     url = _started_server()
     with sync.Shell(parse_url(url)) as shell:
         shell.run(_loading(scripts_of(PACKAGE.scripts)))

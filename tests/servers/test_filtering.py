@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import socket
 from collections.abc import Iterator
 from hashlib import sha1
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -272,6 +274,12 @@ def test_every_profile_serves_an_application(profile: Profile) -> None:
         assert client.info("server")["process_id"]
         for command in profile.refused:
             assert refused(client, *command.split("|"), "x", "y")
+
+
+def test_make_runs_the_contract_on_every_profile() -> None:
+    makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^PROFILES \?= (.*)$", makefile, re.MULTILINE)
+    assert listed.split() == [*PROFILES]
 
 
 def test_every_service_has_a_source() -> None:

@@ -34,6 +34,7 @@ _TAKES: Final = {
     "_switch": "true or false",
     "_credential": "text",
     "_file": "path",
+    "command_words": "whole number, 100 to 1000000",
     "_word": "printable ASCII without spaces",
 }
 """What each reader of `keyweave.connection.options` accepts."""
@@ -135,7 +136,7 @@ def _connection() -> Iterator[tuple[str, ...]]:
 def _policy() -> Iterator[tuple[str, ...]]:
     described = _described(Policy, "Attributes")
     for field in dataclasses.fields(Policy):
-        if field.name != "deadline":  # the connection's option of that name sets it
+        if field.name not in OPTIONS:  # the connection's option of that name sets it
             yield f"`{field.name}`", _value(field.default), described[field.name]
 
 

@@ -33,6 +33,10 @@ Examples:
 
   keyweave doctor --format json | jq .findings     for programs
 
+On a managed service it also finds out what the service refuses, what that reduces, and which option is needed, such as
+command_words. For that it sends one command of 4,000 words, unless the URL has command_words, and selects another database
+for a moment.
+
 Exit status: 0 nothing worse than a notice, 1 a warning or something critical, 2 the server does not answer.
 The command changes nothing: run the commands that it shows yourself.
 """
@@ -53,7 +57,7 @@ def doctor(
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
     """Explain what is wrong with the server's configuration and state, why it matters, and what to do."""
-    found = examined(package, url, namespace, environment, memory_budget)
+    found = examined(package, url, namespace, environment, memory_budget, thorough=True)
     if format is Format.JSON:
         typer.echo(json.dumps(as_json(found)))
     else:
@@ -67,6 +71,8 @@ def page(found: Health) -> RenderableType:
     server = found.server
     name = f"{server.product or 'a server'} {server.version or ''}".strip()
     parts: list[RenderableType] = [Text(f"{name} at {found.address}")]
+    if server.restrictions:
+        parts.append(Text(f"restrictions: {server.restricted}"))
     if not found.findings:
         parts.append(Text("No findings: the server is set up for primary data.", style="green"))
     parts += [_finding(finding) for finding in found.findings]

@@ -23,13 +23,22 @@ BudgetOption = Annotated[
 
 
 def examined(
-    package: str | None, url: str | None, namespace: str | None, environment: str | None, budget: str | None
+    package: str | None,
+    url: str | None,
+    namespace: str | None,
+    environment: str | None,
+    budget: str | None,
+    *,
+    thorough: bool = False,
 ) -> Health:
     """Return the health of the store that the shared options name; end the command if the server does not answer.
 
     This examines a server that is loading as well; opening a store on it would fail.
+
+    Args:
+        thorough: look also for restrictions that need exchanges of their own.
     """
     try:
-        return probed(load_package(package), named(url), namespace, environment, budget)
+        return probed(load_package(package), named(url), namespace, environment, budget, thorough=thorough)
     except KeyweaveError as error:
         fail(str(error))

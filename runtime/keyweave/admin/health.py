@@ -25,6 +25,8 @@ Examples:
 
   keyweave health --format json | jq .serving      for programs
 
+The line `restrictions` shows what a managed service, or the access rule of this user, refuses.
+
 Exit status, for probes: 0 the store serves reads and writes, 1 it answers but does not serve (it is loading or a
 replica, refuses writes, or runs no scripts for this user), 2 it does not answer. Other findings do not change the status:
 `keyweave doctor` explains them.

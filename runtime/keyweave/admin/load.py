@@ -97,7 +97,7 @@ def import_(
     else:
         for name, number in asdict(imported).items():
             if number or name == "written":
-                typer.echo(f"  {number:>9,}  {name}")
+                typer.echo(f"  {number:>9,}  {name.replace('_', ' ')}")
     if not imported.complete:
         raise typer.Exit(FOUND)
 

@@ -10,7 +10,7 @@ import enum
 import re
 from typing import Final
 
-from keyweave.connection.settings import ConnectionSettings
+from keyweave.connection.settings import SENTINEL, ConnectionSettings
 from keyweave.errors import ConfigurationError
 from keyweave.keyspace.keys import Keyspace
 from keyweave.store.context import Context
@@ -130,6 +130,8 @@ def commands(role: Role, settings: ConnectionSettings, *, search: bool) -> list[
         needed |= {"select"}
     if settings.client_name:
         needed |= {"client|setname"}
+    if settings.scheme in SENTINEL:
+        needed |= {"client|setinfo"}  # redis-py does without, and the server logs each refusal
     return sorted(needed)
 
 

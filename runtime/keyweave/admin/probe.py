@@ -77,9 +77,18 @@ def _options(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[s
 
 
 def probed(
-    package: Package, url: str, namespace: str | None, environment: str | None, budget: str | None
+    package: Package,
+    url: str,
+    namespace: str | None,
+    environment: str | None,
+    budget: str | None,
+    *,
+    thorough: bool = False,
 ) -> Health:
     """Examine a store. A server that is loading is examined as well; opening a store on it would fail.
+
+    Args:
+        thorough: look also for restrictions that need exchanges of their own.
 
     Raises:
         ConfigurationError: an option is not valid.
@@ -88,7 +97,8 @@ def probed(
     memory_budget = None if budget is None else read_size(budget)
     settings, context = prepare(package, url, namespace=namespace, environment=environment, reads=False)
     with Shell(settings) as shell:
-        return shell.run(examine(context, memory_budget=memory_budget))
+        database = settings.db if thorough else None
+        return shell.run(examine(context, memory_budget=memory_budget, probing=True, database=database))
 
 
 def as_json(health: Health) -> dict[str, Any]:
@@ -106,6 +116,7 @@ def lines(found: Health) -> list[str]:
         "persistence": server.persistence,
         "eviction": server.eviction_policy or "unknown",
         "memory": _memory(found),
+        "restrictions": server.restricted or "none found",
         "transport": "TLS" if found.encrypted else "local" if found.local else "plain, over a network",
         "latency": f"{found.latency * 1000:.1f} ms",
         "clock skew": f"{found.clock_skew:.1f} s",

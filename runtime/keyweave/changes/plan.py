@@ -22,6 +22,9 @@ from keyweave.model.entry import CREATED, REVISION, ClaimEntry, Entry, ViewEntry
 
 _FIXED_KEYS: Final = 4
 
+_OTHER_WORDS: Final = 16
+"""Words of the command of a plan that are not keys and do not belong to a guard or a row."""
+
 _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "put": ("set", "unlist"),
     "put with deadline": ("set", "list", "zadd"),
@@ -159,6 +162,12 @@ class Plan:
         self._verbs: dict[str, None] = {}
         self._targets: set[int] = set()
         self._document_on_refusal = 0
+
+    @property
+    def words(self) -> int:
+        """The number of words of `command`."""
+        keys = _FIXED_KEYS + len(self._documents) + len(self._views) + len(self._claims)
+        return keys + len(self._guard_words) + len(self._row_words) + _OTHER_WORDS
 
     def show_on_refusal(self, entity: Entity[Any], key: str) -> None:
         """Let an EXISTS or CHANGED refusal for this row include its stored document."""

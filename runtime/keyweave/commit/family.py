@@ -15,6 +15,7 @@ from keyweave.changes.change import Change
 from keyweave.effects import Command, Flow, Word
 from keyweave.errors import ReferenceViolationError
 from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.bound import too_long
 from keyweave.exchange.deadline import deadline_passed
 from keyweave.exchange.handshake import require_built
 from keyweave.model.entity import Entity, Referrer
@@ -83,9 +84,10 @@ def family_by_script(
     context: Context, entity: Entity[Any], key: str, guard: str, limit: int
 ) -> Flow[tuple[Change, Family | None] | None]:
     """Return what `read_family` returns, in one round trip."""
-    reply: Any = yield from ask_script(
-        context, "row_and_referrers", *_family_call(context, entity, key, limit)
-    )
+    keys, arguments = _family_call(context, entity, key, limit)
+    if too_long(context, keys, arguments):
+        return (yield from family_by_keys(context, entity, key, guard, limit))
+    reply: Any = yield from ask_script(context, "row_and_referrers", keys, arguments)
     return _parse_family(context, entity, key, guard, reply) if reply is not None else None
 
 

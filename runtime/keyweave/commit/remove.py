@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from keyweave.changes.change import Change
+from keyweave.changes.plan import Refusal
 from keyweave.commit.allowance import Allowance
 from keyweave.commit.commit import commit
 from keyweave.commit.family import (
@@ -20,7 +21,7 @@ from keyweave.commit.family import (
     row_id,
 )
 from keyweave.effects import Flow
-from keyweave.errors import TransactionConflictError
+from keyweave.errors import TransactionConflictError, TransactionTooLargeError
 from keyweave.exchange.heal import heal_entries
 from keyweave.store.context import Context
 
@@ -53,6 +54,7 @@ def remove_rows(
         ReferenceViolationError: a live row refers to one of the rows with restrict.
         TransactionConflictError: another writer keeps recreating children.
         OutcomeUnknownError: the connection broke, and the rows have changed since.
+        TransactionTooLargeError: the removal of one row does not fit into one command; rows that refer to it may be removed.
     """
     sweeping = all(root.guard in ("dead", "gone") for root in roots)
     waiting: list[list[Change]] = [roots]
@@ -61,6 +63,7 @@ def remove_rows(
     # The latest revision of each row that this flow removed. A row with another one was recreated, and is removed again.
     removed: dict[RowId, int] = {}
     lost, lost_since = 0, 0.0
+    most = context.policy.chunk
     bounded = allowance
     if allowance is not None and not allowance.timed and _restrictable(context, roots):
         bounded = None  # each part of such a family would begin with a reading of all of it
@@ -80,11 +83,19 @@ def remove_rows(
                     f"{roots[0].entity.name}: another writer keeps recreating rows that refer to the deleted one",
                     attempts=lost - 1,
                 )
-        limit = context.policy.chunk
-        if bounded is not None:
-            limit = max(min(limit, bounded.rows), 1)
+        limit = most if bounded is None else max(min(most, bounded.rows), 1)
         changes, complete = yield from _collect(context, rows, postponed, known, limit)
         known = None
+        refusal: Refusal | None = None
+        if complete and changes:
+            try:
+                refusal = yield from commit(context, changes, sweeping=sweeping)
+            except TransactionTooLargeError as error:
+                size = len(changes) + sum(len(change.dangling) for change in changes)
+                if size == 1:
+                    raise
+                limit = most = max(1, size * error.most // error.words)
+                changes, complete = [], False
         if not complete:
             if not removed and not postponed:
                 if not (yield from _unrestricted(context, rows, bounded)):
@@ -96,7 +107,6 @@ def remove_rows(
             postponed.add(row_id(rows[0]))
             waiting += [rows, changes or (yield from _some_children(context, rows[0], postponed, limit))]
             continue
-        refusal = (yield from commit(context, changes, sweeping=sweeping)) if changes else None
         if refusal is not None:
             context.state.stats.conflict(roots[0].entity.name)
             return False

@@ -14,6 +14,7 @@ from keyweave.errors import ConfigurationError
 
 _LONGEST: Final = 86_400.0
 _LONGEST_POLL: Final = 0.01
+LEAST_WORDS: Final = 100
 _SWITCHES: Final = {
     "true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
@@ -85,6 +86,14 @@ def _positive(name: str, value: object) -> int:
     return number
 
 
+def command_words(name: str, value: object) -> int:
+    """Return a number of words that is enough for every command that does not depend on the number of rows."""
+    number = natural(name, value)
+    if not LEAST_WORDS <= number <= 1_000_000:
+        raise ConfigurationError(f"{name}: must be from {LEAST_WORDS} to 1000000, got {number}")
+    return number
+
+
 def _switch(name: str, value: object) -> bool:
     if isinstance(value, str):
         value = _SWITCHES.get(value.lower())
@@ -134,5 +143,6 @@ OPTIONS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "client_name": _word,
     "health_check_interval": _seconds_or_zero,
     "busy_poll": _instant,
+    "command_words": command_words,
 }
 """How each option is read: its name and value become the value of the setting."""

@@ -50,6 +50,7 @@ class ConnectionSettings:
         client_name: name of the connections in the server's CLIENT LIST.
         health_check_interval: a connection that was idle for longer is checked with PING before use; 0: never.
         busy_poll: the longest time to poll for a reply before the wait blocks, when one connection waits alone for a server on this machine; 0: never.
+        command_words: the most words that one command may have, its name included; longer work goes in several commands, and one atomic step that would need more is refused.
     """
 
     scheme: str
@@ -75,6 +76,7 @@ class ConnectionSettings:
     client_name: str | None = None
     health_check_interval: float = 30.0
     busy_poll: float = 0.0002
+    command_words: int | None = None
 
     @property
     def address(self) -> str:

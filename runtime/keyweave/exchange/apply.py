@@ -19,8 +19,10 @@ from keyweave.errors import (
     OutcomeUnknownError,
     StoreTimeoutError,
     StoreUnavailableError,
+    TransactionTooLargeError,
 )
 from keyweave.exchange.ask import TRANSIENT, Backoff, ask_script, failure_error, refusal_error
+from keyweave.exchange.bound import require_fit
 from keyweave.store.context import Context
 
 _UNANSWERED: Final = frozenset({b"REPLAYED", b"LATE", b"NEVER", b"STALE", b"CORRUPT"})
@@ -65,7 +67,10 @@ def apply(
             be settled later, unless the answer was damaged.
         StoreUnavailableError: or another subclass; nothing was written.
         CorruptDocumentError: a key has the wrong type; nothing was written.
+        TransactionTooLargeError: the plan does not fit into one command; nothing was sent.
     """
+    if context.policy.command_words is not None:
+        require_fit(context, plan.words)
     return _finish(context, _Try(context, plan), trailer, repeatable=repeatable)
 
 
@@ -77,6 +82,13 @@ def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | K
     Returns:
         The outcome of each plan in their order, or the error that `apply` raises.
     """
+    misfits = [_misfit(context, plan) for plan in plans]
+    fitting = [plan for plan, misfit in zip(plans, misfits, strict=True) if misfit is None]
+    applied = iter((yield from _apply_each(context, fitting)) if fitting else ())
+    return [next(applied) if misfit is None else misfit for misfit in misfits]
+
+
+def _apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | KeyweaveError]]:
     waiting = deque(_Try(context, plan) for plan in plans)
     outcomes: list[Outcome | KeyweaveError] = []
     try:
@@ -96,6 +108,15 @@ def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | K
         for state in waiting:  # the caller was interrupted while these may be on their way
             context.state.ledger.leave_open(state.ticket)
     return outcomes
+
+
+def _misfit(context: Context, plan: Plan) -> TransactionTooLargeError | None:
+    """Return the error of a plan that does not fit into one command."""
+    try:
+        require_fit(context, plan.words)
+    except TransactionTooLargeError as error:
+        return error
+    return None
 
 
 def _finish(

@@ -1,11 +1,14 @@
 """Sending commands with retries. Every flow sends its commands through this module or through `exchange.apply`.
 
+What bounds commands is imported where the policy asks for it, because `keyweave health` has to start quickly.
+
 Reads may be repeated after any failure; a plan may not, see there.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError, Sleep, Word
@@ -56,9 +59,15 @@ _SCRIPT_DENIED: Final = re.compile(r"ACL failure in script|user executing the sc
 
 _DENIED_COMMAND: Final = re.compile(r"run the '([^']+)' command")
 
+_UNKNOWN_COMMAND: Final = re.compile(r"unknown (?:sub)?command '([^' ]+)'")
+"""In the text of an error reply with the code ERR: a managed service does not offer the command."""
+
 
 def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
-    """Return the typed error for an error reply. `code` is NOPERM for each kind of missing permission."""
+    """Return the typed error for an error reply.
+
+    `code` is NOPERM for each kind of missing permission, and for a command that the server does not have.
+    """
     error: KeyweaveError
     if refusal.code == "NOPERM" or (refusal.code == "ERR" and _SCRIPT_DENIED.search(refusal.message)):
         command = _DENIED_COMMAND.search(refusal.message)
@@ -66,6 +75,14 @@ def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
         error = AuthenticationError(
             f"the server at {context.address} does not permit this user to use {lacking} that this needs; "
             "keyweave acl prints the rules of an application and of an administrator"
+        )
+        error.code = "NOPERM"
+        return error
+    unknown = _UNKNOWN_COMMAND.search(refusal.message) if refusal.code == "ERR" else None
+    if unknown is not None:
+        error = AuthenticationError(
+            f"the server at {context.address} does not offer the command '{unknown[1].lower()}' that this needs; "
+            "keyweave doctor shows what a managed service refuses"
         )
         error.code = "NOPERM"
         return error
@@ -160,11 +177,18 @@ def ask(
     Raises:
         StoreUnavailableError: or a subclass, when the deadline has passed or the refusal is final.
         CorruptDocumentError: a key has the wrong type.
+        TransactionTooLargeError: a command has too many words and cannot be sent in parts; nothing was sent.
     """
     backoff: Backoff | None = None
+    sent: Sequence[Command] = commands
+    parts: list[int] | None = None
+    if context.policy.command_words is not None:
+        from keyweave.exchange.bound import bounded
+
+        sent, parts = bounded(context, commands)
     while True:
         try:
-            replies: list[Reply] = yield Send(commands)
+            replies: list[Reply] = yield Send(sent)
         except ConnectionFailure as failure:
             error = failure_error(context, failure)
         else:
@@ -173,12 +197,18 @@ def ask(
                 None,
             )
             if refusal is None:
-                return replies
+                return replies if parts is None else _joined(replies, parts)
             error = refusal_error(context, refusal)
             if refusal.code not in TRANSIENT:
                 raise error
         backoff = backoff or Backoff(context)
         yield from backoff.pause(error)
+
+
+def _joined(replies: list[Reply], parts: list[int]) -> list[Reply]:
+    from keyweave.exchange.bound import joined
+
+    return joined(replies, parts)
 
 
 def ask_script(
@@ -203,6 +233,10 @@ def ask_scripts(
     verb, text = "EVALSHA", script.sha
     while True:
         commands = tuple((verb, text, len(keys), *keys, *arguments) for keys, arguments in calls)
+        if context.policy.command_words is not None:
+            from keyweave.exchange.bound import bounded
+
+            bounded(context, commands)
         try:
             replies: list[Reply] = yield Send(commands)
         except ConnectionFailure as failure:

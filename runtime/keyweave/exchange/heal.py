@@ -7,8 +7,9 @@ from typing import Any, Final, TypeAlias
 
 from keyweave.changes.plan import Applied, Plan, Status, new_op
 from keyweave.effects import Flow
-from keyweave.errors import StoreUnavailableError
+from keyweave.errors import StoreUnavailableError, TransactionTooLargeError
 from keyweave.exchange.apply import apply
+from keyweave.exchange.bound import divided
 from keyweave.model.entity import Entity, View
 from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
 from keyweave.store.context import Context
@@ -65,7 +66,9 @@ def heal_entries(context: Context, rows: Sequence[Dangling]) -> Flow[int]:
     A row that another writer has changed keeps its entries.
     """
     healed = 0
-    waiting = [rows[start : start + HEALED_AT_ONCE] for start in range(0, len(rows), HEALED_AT_ONCE)]
+    waiting: list[Sequence[Dangling]] = [
+        rows[start : start + HEALED_AT_ONCE] for start in range(0, len(rows), HEALED_AT_ONCE)
+    ]
     for entity, _, _, _ in rows:
         context.state.stats.meet_dangling(entity.name)
     while waiting:
@@ -74,7 +77,11 @@ def heal_entries(context: Context, rows: Sequence[Dangling]) -> Flow[int]:
         for entity, key, revision, entries in part:
             plan.guard_at(entity, key, revision)
             plan.change_entries(entity, entries, [])
-        outcome = yield from apply(context, plan, repeatable=True)
+        try:
+            outcome = yield from apply(context, plan, repeatable=True)
+        except TransactionTooLargeError as error:
+            waiting += divided(part, error) if len(part) > 1 else _with_fewer_entries(part[0], error)
+            continue
         if isinstance(outcome, Applied):
             healed += len(part)
             for entity, _, _, _ in part:
@@ -83,3 +90,15 @@ def heal_entries(context: Context, rows: Sequence[Dangling]) -> Flow[int]:
             middle = len(part) // 2
             waiting += [part[middle:], part[:middle]]
     return healed
+
+
+def _with_fewer_entries(row: Dangling, error: TransactionTooLargeError) -> list[list[Dangling]]:
+    """Return a row whose entries do not fit into one plan as several with some of them each.
+
+    Raises:
+        TransactionTooLargeError: there is only one entry.
+    """
+    entity, key, revision, entries = row
+    if len(entries) == 1:
+        raise error
+    return [[(entity, key, revision, part)] for part in divided(entries, error)]

@@ -15,7 +15,12 @@ from keyweave.changes.change import Change
 from keyweave.commit.allowance import Allowance
 from keyweave.commit.remove import remove_rows
 from keyweave.effects import Command, Flow
-from keyweave.errors import AuthenticationError, CorruptDocumentError, ReferenceViolationError
+from keyweave.errors import (
+    AuthenticationError,
+    CorruptDocumentError,
+    ReferenceViolationError,
+    TransactionTooLargeError,
+)
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import current_time
 from keyweave.expiry.search import Row, Search
@@ -185,7 +190,7 @@ def _forget(
         changes = [_removal(context, row, search.rows[row], search.entries.get(row, [])) for row in part]
         try:
             done = yield from remove_rows(context, changes, allowance=allowance)
-        except (CorruptDocumentError, ReferenceViolationError):
+        except (CorruptDocumentError, ReferenceViolationError, TransactionTooLargeError):
             done = False
         if done:
             for change in changes:

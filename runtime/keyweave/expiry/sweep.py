@@ -14,7 +14,12 @@ from keyweave.commit.allowance import Allowance
 from keyweave.commit.family import read_family
 from keyweave.commit.remove import remove_rows
 from keyweave.effects import Flow
-from keyweave.errors import AuthenticationError, CorruptDocumentError, ReferenceViolationError
+from keyweave.errors import (
+    AuthenticationError,
+    CorruptDocumentError,
+    ReferenceViolationError,
+    TransactionTooLargeError,
+)
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadline_passed, deadlines_passed, server_time
 from keyweave.expiry.forget import count_swept, forget
@@ -169,7 +174,7 @@ def sweep_rows(
             continue
         try:
             done = yield from remove_rows(context, dead, allowance=allowance)
-        except (CorruptDocumentError, ReferenceViolationError):
+        except (CorruptDocumentError, ReferenceViolationError, TransactionTooLargeError):
             done = False
         dead_rows = [(change.entity.name, change.key) for change in dead]
         if done:

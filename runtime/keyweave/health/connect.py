@@ -38,6 +38,9 @@ _WRITES: Final = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS"})
 _UNDECLARED: Final = re.compile("undeclared|not declared", re.IGNORECASE)
 """Matches the error of a script that accesses a key which the caller did not declare."""
 
+_LASTING: Final = frozenset({"ERR", "NOPERM"})
+"""Codes of refusals that do not depend on the server's state."""
+
 SETTINGS: Final[Command] = ("CONFIG", "GET", "appendfsync", "save")
 """The last of `questions`, which many managed services refuse."""
 
@@ -91,3 +94,8 @@ def facts_in(replies: Sequence[Reply]) -> ServerFacts:
         declared_keys=isinstance(probe, ServerError) and _UNDECLARED.search(probe.message) is not None,
         refusal=code if code in _WRITES else None,
     )
+
+
+def lasting(reply: Reply) -> bool:
+    """Return whether a command was refused, and would be refused at any time."""
+    return isinstance(reply, ServerError) and reply.code in _LASTING

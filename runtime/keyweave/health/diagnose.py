@@ -21,6 +21,15 @@ def diagnose(health: Health, limits: Limits) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
 
 
+def _service(health: Health, limits: Limits) -> Iterator[Finding]:
+    """Import the rules about managed services only where there is a restriction: probes of other servers do without."""
+    if health.server.restrictions:
+        from keyweave.health import rules_service
+
+        yield from rules_service.short_commands(health, limits)
+        yield from rules_service.restricted(health, limits)
+
+
 _ORDER: Final = {severity: place for place, severity in enumerate(reversed(Severity))}
 
 _RULES: Final[tuple[Rule, ...]] = (
@@ -39,4 +48,5 @@ _RULES: Final[tuple[Rule, ...]] = (
     rules_server.tls,
     rules_server.clock,
     rules_server.hidden,
+    _service,
 )

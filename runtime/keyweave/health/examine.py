@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -11,12 +12,20 @@ from keyweave.effects import Command, Flow, Reply, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import refusal_error
 from keyweave.exchange.deadline import micros_of
-from keyweave.health.connect import ask_once, facts_in, questions
+from keyweave.health.connect import ask_once, facts_in, lasting, questions
 from keyweave.health.diagnose import diagnose
+from keyweave.health.facts import ServerFacts
 from keyweave.health.limits import Limits
 from keyweave.health.report import Health
 from keyweave.store.context import Context
 from keyweave.store.registry import FINGERPRINT
+
+_PROBES: Final[tuple[tuple[str, Command], ...]] = (
+    ("no-script", ("SCRIPT", "EXISTS", "0" * 40)),
+    ("keys-required", ("EVAL", "#!lua flags=no-writes\nreturn 1", 0)),
+    ("no-scan", ("SCAN", 0, "COUNT", 1)),
+)
+"""Restrictions, and harmless commands that are refused where there is one."""
 
 
 def examine(
@@ -24,13 +33,17 @@ def examine(
     *,
     memory_budget: int | None = None,
     limits: Limits | None = None,
+    probing: bool = False,
+    database: int | None = None,
     wall: Callable[[], float] = time.time,
 ) -> Flow[Health]:
-    """Examine the server and the namespace. Nothing is retried: a probe reports the state as it is now.
+    """Examine the server and the namespace, in one exchange if `database` is None. Nothing is retried: a probe reports the state as it is now.
 
     Args:
         memory_budget: bytes that the data may take; the server's own limit by default.
         limits: thresholds above which something is a finding.
+        probing: look for restrictions, by commands that only show whether they are refused. A server may log each refusal.
+        database: the number of the connection's database, to look also for restrictions that need exchanges of their own.
         wall: this machine's clock, in seconds since 1970.
 
     Raises:
@@ -44,14 +57,24 @@ def examine(
     schemas: list[Command] = [("HGET", partition.schema, FINGERPRINT) for partition in partitions]
     before, started = wall(), context.monotonic()
     asked = questions(context)
-    replies = yield from ask_once(context, (*asked, *oldest, *schemas))
+    more = tuple([command for _, command in _PROBES]) if probing else ()
+    replies = yield from ask_once(context, (*asked, *oldest, *schemas, *more))
     latency = context.monotonic() - started
     refusal = replies[1]
     if isinstance(refusal, ServerError):
         raise refusal_error(context, refusal)
     now = micros_of(refusal)
+    refusals = replies[len(replies) - len(more) :]
+    del replies[len(replies) - len(more) :]
     lags, prints = replies[len(asked) : -len(schemas)], replies[-len(schemas) :]
     facts = facts_in(replies[: len(asked)])
+    if probing:
+        found = _restrictions(facts, replies[len(asked) - 1], refusals)
+        if database is not None:
+            from keyweave.health.restrictions import costly_restrictions  # probes do without
+
+            found += yield from costly_restrictions(context, database)
+        facts = msgspec.structs.replace(facts, restrictions=tuple(found))
     health = Health(
         address=context.address,
         encrypted=context.encrypted,
@@ -64,9 +87,17 @@ def examine(
         schema=context.package.fingerprint,
         data_schema=_data_schema(context.package.fingerprint, prints),
         server=facts,
+        command_words=context.policy.command_words,
     )
     limits = limits or Limits(grace=context.policy.grace_ms / 1000)
     return msgspec.structs.replace(health, findings=diagnose(health, limits))
+
+
+def _restrictions(facts: ServerFacts, settings: Reply, refusals: Sequence[Reply]) -> list[str]:
+    """Return the restrictions in the facts, in the reply to CONFIG GET, and in those to the probes."""
+    found = ["no-config"] if lasting(settings) else []
+    found += [name for (name, _), reply in zip(_PROBES, refusals, strict=True) if lasting(reply)]
+    return [*found, "declared-keys"] if facts.declared_keys else found
 
 
 def _skew(server: float, before: float, after: float) -> float:

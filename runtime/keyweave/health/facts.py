@@ -6,10 +6,22 @@ Managed services and access rules may refuse either command. A fact that a serve
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from keyweave.effects import Reply
+
+RESTRICTIONS: Final = {
+    "no-config": "no CONFIG",
+    "no-script": "no SCRIPT",
+    "keys-required": "scripts need keys",
+    "no-scan": "no SCAN",
+    "declared-keys": "declared keys only",
+    "one-database": "one database",
+    "short-commands": "fewer than 4,000 words a command",
+}
+"""What a managed service or an access rule may refuse: names, and texts for people."""
 
 
 class ReplicaFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +57,7 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
         used_memory: bytes in use.
         max_memory: limit in bytes; 0 for none.
         replicas: the replicas of a primary.
+        restrictions: what the service, or the access rule of this user, was found to refuse: names in `RESTRICTIONS`.
         primary_link: of a replica: whether it is connected to its primary.
         primary_silent: of a replica: seconds since it last received anything from its primary.
     """
@@ -64,8 +77,14 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
     used_memory: int | None = None
     max_memory: int | None = None
     replicas: tuple[ReplicaFacts, ...] = ()
+    restrictions: tuple[str, ...] = ()
     primary_link: bool | None = None
     primary_silent: int | None = None
+
+    @property
+    def restricted(self) -> str:
+        """The restrictions for people, separated by commas; empty without any."""
+        return ", ".join(RESTRICTIONS[each] for each in self.restrictions)
 
     @property
     def persistence(self) -> str:

@@ -55,6 +55,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         schema: fingerprint of the schema that the code was generated from.
         data_schema: fingerprint that the namespace carries; None if it carries none.
         server: the facts that the server reports.
+        command_words: the option of that name; None without it.
         findings: what is not as primary data needs it, worst first.
     """
 
@@ -69,6 +70,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     schema: str
     data_schema: str | None
     server: ServerFacts
+    command_words: int | None = None
     findings: tuple[Finding, ...] = ()
 
     @property

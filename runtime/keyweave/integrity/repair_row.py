@@ -1,4 +1,7 @@
-"""Repairs one row: applies everything that was found about it in one plan, guarded by its revision. Documents never change."""
+"""Repairs one row: applies everything that was found about it in one plan, guarded by its revision. Documents never change.
+
+What does not fit into one command is applied in several plans, which do not depend on each other.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from typing import Any, Final
 
 from keyweave.changes.plan import Applied, Plan, new_op
 from keyweave.effects import Command, Flow, ServerError
-from keyweave.errors import CorruptDocumentError
+from keyweave.errors import CorruptDocumentError, TransactionTooLargeError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask
+from keyweave.exchange.bound import divided
 from keyweave.integrity.drift import Drift, Kind
 from keyweave.integrity.inspect_row import Seen, is_dead, read_row
 from keyweave.integrity.scan import WRONGTYPE
@@ -82,6 +86,13 @@ def repair_row(
         outcome = yield from apply(context, plan, repeatable=True)
     except (_Blocked, CorruptDocumentError):
         return False
+    except TransactionTooLargeError as error:
+        if len(drifts) == 1:
+            return False
+        done = True
+        for part in divided(drifts, error):
+            done = (yield from repair_row(context, partition, entity, key, part)) and done
+        return done
     return isinstance(outcome, Applied)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from keyweave.connection.options import command_words
 from keyweave.connection.settings import ConnectionSettings, parse_url
 from keyweave.errors import ConfigurationError, FormatError
 from keyweave.keyspace.keys import Keyspace, Namespace
@@ -25,6 +26,9 @@ FORMAT: Final = 2
 
 _LOG: Final = logging.getLogger("keyweave")
 _POLICY: Final = {field.name: field.default for field in dataclasses.fields(Policy)}
+_SHARED: Final = ("deadline", "command_words")
+"""Options of the policy that a URL may have, so that commands of the administrator have them as well."""
+
 _MAY_BE_ZERO: Final = frozenset({"sweep_every"})
 _LEAST: Final = 0.001
 _MOST: Final = 1e12
@@ -71,10 +75,10 @@ def prepare(
         for name in options:
             raise ConfigurationError(f"option {name!r}: a store over a client takes the client's own options")
     else:
-        deadline = options.pop("deadline", None)
+        shared = {name: options.pop(name, None) for name in _SHARED}
         policy = _policy_of(options)
-        settings = parse_url(where, deadline=deadline, **options)
-        policy["deadline"] = settings.deadline
+        settings = parse_url(where, **shared, **options)
+        policy |= {name: getattr(settings, name) for name in _SHARED}
     app, version, default_environment, tenant = package.namespace
     parts = Namespace(
         app,
@@ -132,6 +136,9 @@ def _policy_of(options: dict[str, Any]) -> dict[str, Any]:
 def _check_policy(name: str, value: object) -> None:
     """Refuse a value that would fail later, in a loop or on the server, perhaps during a write."""
     if value == 0 and name in _MAY_BE_ZERO and type(value) is int:
+        return
+    if name == "command_words":
+        command_words(name, value)
         return
     kinds = int if isinstance(_POLICY[name], int) else int | float
     least, most, limit = (1 if kinds is int else _LEAST), _MOST, "10^12"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from keyweave.effects import Flow
 from keyweave.errors import MultipleRowsError, ValidationError
+from keyweave.exchange.bound import most_lists
 from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
 from keyweave.model.exact import EXACT
@@ -141,16 +142,23 @@ def keys(context: Context, query: Query) -> Flow[list[Any]]:
     covers = covers_of(context, query, conditions, ordered=True)
     if covers is None:
         answer = yield from answer_to(context, query, conditions)
-        if answer.plain and answer.streams and context.unit is None and context.strategy.by_script:
+        if answer.plain and answer.streams and context.unit is None and _mergeable(context, answer.streams):
             return (yield from _merged_keys(context, query, answer.streams))
         rows = yield from rows_of(context, answer)
         return list(dict.fromkeys(map(entity.key_in, rows)))
-    if context.strategy.by_script and context.unit is None and all(len(cover) < 2 for cover in covers):
+    if context.unit is None and all(len(cover) < 2 for cover in covers):
         streams = tuple(dict.fromkeys([stream for cover in covers for group in cover for stream in group]))
-        return (yield from _merged_keys(context, query, streams))
+        if _mergeable(context, streams):
+            return (yield from _merged_keys(context, query, streams))
     members = yield from members_covered(context, query, covers)
     ordered = sorted(members, key=lambda member: (members[member], member), reverse=query.descending)
     return _keys_of(entity, ordered)
+
+
+def _mergeable(context: Context, streams: Sequence[Stream]) -> bool:
+    """Return whether one script can merge streams."""
+    most = most_lists(context)
+    return context.strategy.by_script and (most is None or len(streams) <= most)
 
 
 def _merged_keys(context: Context, query: Query, streams: Sequence[Stream]) -> Flow[list[Any]]:

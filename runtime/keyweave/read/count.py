@@ -9,6 +9,7 @@ from keyweave.commit.allowance import Allowance
 from keyweave.effects import Command, Flow, Word
 from keyweave.errors import AuthenticationError, StoreReadOnlyError
 from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.bound import most_lists
 from keyweave.exchange.deadline import deadlines_passed
 from keyweave.exchange.handshake import require_built
 from keyweave.expiry.sweep import BATCH, Unsweepable, sweep_step
@@ -82,6 +83,10 @@ def group_counts(
 def _live_counts(
     context: Context, entity: Entity[Any], keys: list[str], ends: tuple[Word, ...]
 ) -> Flow[list[int]]:
+    most = most_lists(context)
+    if most is not None and len(keys) > most:
+        first = yield from _live_counts(context, entity, keys[:most], ends)
+        return first + (yield from _live_counts(context, entity, keys[most:], ends))
     partition = context.partition(entity)
     prefix = partition.expiring(entity.name, "")
     bound = LOOKUPS

@@ -7,10 +7,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from keyweave.effects import Flow, Word
 from keyweave.exchange.ask import ask_scripts
+from keyweave.exchange.bound import most_streams
 from keyweave.model.entity import View
 from keyweave.model.page import MAX_LIMIT
 from keyweave.read.conditions import Conditions
-from keyweave.read.merge import MOST_STREAMS
 from keyweave.read.query import Part, Query
 from keyweave.read.stream import Stream, ends_of
 from keyweave.read.usable import bounds, conditions_held, list_key, streams_of, usable_views
@@ -80,7 +80,7 @@ def _cover_of(
     if any(f"{entity.name}.{view.name}" in context.unbuilt for view in chosen):
         return None
     groups = tuple([group for view in chosen for group in _groups(query, view, conditions)])
-    return (groups if sum(map(len, groups)) <= MOST_STREAMS else None) if all(groups) else ()
+    return (groups if sum(map(len, groups)) <= most_streams(context) else None) if all(groups) else ()
 
 
 def _left(query: Query, conditions: Conditions, views: Sequence[View]) -> int:

@@ -15,6 +15,7 @@ import msgspec
 from keyweave.effects import Command, Flow
 from keyweave.errors import ValidationError
 from keyweave.exchange.ask import ask
+from keyweave.exchange.bound import most_lists
 from keyweave.exchange.handshake import require_built
 from keyweave.model.entity import Entity, Referrer
 from keyweave.model.record import Record
@@ -104,7 +105,10 @@ def keep_having(
 
 
 def narrowing_lists(context: Context, condition: Condition) -> tuple[Stream, ...]:
-    """Return lists that contain every referring row for which the condition holds, other than those of its reference."""
+    """Return lists that contain every referring row for which the condition holds, other than those of its reference.
+
+    The condition is compared on documents as well, so that a command which cannot name all of them leaves some out.
+    """
     plain = condition.plain
     if plain is None:
         return ()
@@ -116,7 +120,7 @@ def narrowing_lists(context: Context, condition: Condition) -> tuple[Stream, ...
         if view.selecting and not view.by_text and view.name != via and plain.equal.keys() >= set(view.fields)
         if f"{child.name}.{view.name}" not in context.unbuilt
     ]
-    return lists_of(widest(usable), plain)
+    return lists_of(widest(usable), plain)[: most_lists(context)]
 
 
 def _matching(context: Context, condition: Condition, rows: list[Any]) -> Flow[list[Any]]:

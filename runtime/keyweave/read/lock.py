@@ -5,6 +5,7 @@ Locks provide liveness: transactions on the same row queue. The revision guards 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
 from keyweave.changes.unit import UnitOfWork
@@ -18,7 +19,8 @@ from keyweave.errors import (
     TransactionRequiredError,
 )
 from keyweave.exchange.apply import Trailer
-from keyweave.exchange.ask import ask, ask_script, out_of_time, refusal_error
+from keyweave.exchange.ask import ask, ask_scripts, out_of_time, refusal_error
+from keyweave.exchange.bound import most_keys
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of
@@ -183,7 +185,8 @@ def unlock_trailer(context: Context, unit: UnitOfWork) -> Trailer | None:
     """
     if not unit.locks:
         return None
-    return Trailer(("EVALSHA", context.scripts["unlock"].sha, len(unit.locks), *unit.locks, unit.token))
+    sha = context.scripts["unlock"].sha
+    return Trailer(*_unlocking(context, "EVALSHA", sha, unit.locks, unit.token))
 
 
 def unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
@@ -192,7 +195,8 @@ def unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
         return
     locks, unit.locks = unit.locks, {}
     try:
-        yield from ask_script(context, "unlock", tuple(locks), (unit.token,))
+        calls = [command[3:] for command in _unlocking(context, "EVALSHA", "", locks, unit.token)]
+        yield from ask_scripts(context, "unlock", tuple([(each[:-1], each[-1:]) for each in calls]))
     except KeyweaveError:
         return  # the transaction has committed or failed already, so this error must not replace its outcome
     record_hold_times(context, locks)
@@ -209,14 +213,27 @@ def unlock_quickly(context: Context, unit: UnitOfWork) -> Flow[None]:
     script = context.scripts["unlock"]
     for verb, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
         try:
-            (reply,) = yield Send(((verb, text, len(locks), *locks, unit.token),), _GIVING_UP)
+            replies: list[Reply] = yield Send(_unlocking(context, verb, text, locks, unit.token), _GIVING_UP)
         except ConnectionFailure:
             return
-        if type(reply) is not ServerError:
+        refusal = next((reply for reply in replies if type(reply) is ServerError), None)
+        if refusal is None:
             record_hold_times(context, locks)
             return
-        if reply.code != "NOSCRIPT":
+        if refusal.code != "NOSCRIPT":
             return
+
+
+def _unlocking(
+    context: Context, verb: str, sha_or_text: str, locks: Collection[str], token: str
+) -> list[Command]:
+    """Return the calls of the script that release locks: one, if it has no more words than it may have."""
+    most = most_keys(context)
+    if most is None or len(locks) <= most:
+        return [(verb, sha_or_text, len(locks), *locks, token)]
+    keys = tuple(locks)
+    parts = [keys[start : start + most] for start in range(0, len(keys), most)]
+    return [(verb, sha_or_text, len(part), *part, token) for part in parts]
 
 
 def record_hold_times(context: Context, locks: dict[str, tuple[str, float]]) -> None:

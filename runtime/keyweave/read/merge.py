@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from keyweave.document.codec import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow, Reply, Word
 from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.bound import most_lists
 from keyweave.exchange.deadline import deadlines_passed
 from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the_way
 from keyweave.model.cursor import Position
@@ -22,9 +23,6 @@ from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
 
-MOST_STREAMS: Final = 64
-"""Maximum number of streams of one query; a filter that needs more is compared on documents."""
-
 _LONGEST_STRIDE: Final = 500
 
 
@@ -37,6 +35,9 @@ def merge_by_script(
     newest: bool,
 ) -> Flow[tuple[list[R], Position | None]]:
     """Return up to `limit` live rows of several streams after a position, and the next position, in one round trip."""
+    most = most_lists(context)
+    if most is not None and len(streams) > most:
+        return (yield from merge_by_keys(context, entity, streams, limit, start, newest))
     reply: Reply = yield from merge_call(context, entity, streams, limit, start, newest, "documents")
     return load_readable(context, entity, reply[3:]), next_position(entity, streams, newest, reply)
 

@@ -10,6 +10,7 @@ import msgspec
 from keyweave.effects import Command, Flow
 from keyweave.errors import UnboundedQueryError
 from keyweave.exchange.ask import ask
+from keyweave.exchange.bound import most_streams
 from keyweave.exchange.handshake import require_built
 from keyweave.keyspace.keys import join
 from keyweave.model.entity import Entity, Unique, View
@@ -17,7 +18,6 @@ from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text
 from keyweave.read.conditions import Conditions, check_order, conditions_of
 from keyweave.read.keyed import keys_asked
-from keyweave.read.merge import MOST_STREAMS
 from keyweave.read.query import Having, Part, Query
 from keyweave.read.stream import Stream, ends_of
 from keyweave.read.usable import (
@@ -234,7 +234,7 @@ def selectable(context: Context, access: AccessPath, conditions: Conditions) -> 
     if context.strategy.select is None:
         return False
     lists = [len(conditions.elements[view.each]) if view.each else 1 for view in access.views]
-    return 1 < sum(lists) <= MOST_STREAMS
+    return 1 < sum(lists) <= most_streams(context)
 
 
 def _is_bounded(query: Query) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
+from keyweave.exchange.bound import MOST_STREAMS
 from keyweave.model.entity import Condition, Entity, Unique, View
 from keyweave.model.keytext import key_text
 from keyweave.read.conditions import Conditions
 from keyweave.read.implied import implied
-from keyweave.read.merge import MOST_STREAMS
 from keyweave.read.stream import Stream, ends_of
 from keyweave.store.context import Context
 

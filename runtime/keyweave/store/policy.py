@@ -28,6 +28,8 @@ class Policy:
         sweep_every: one of this many writes also sweeps; 0 for never.
         sweep_rows: maximum number of rows that such a write sweeps, with the rows that refer to them.
         remembered: maximum number of recently written rows that a process remembers for its next write; 0 for none.
+        command_words: the most words that one command may have, its name included; None for any number. A server that refuses
+            longer commands needs it.
     """
 
     deadline: float = 10.0
@@ -42,3 +44,4 @@ class Policy:
     sweep_every: int = 64
     sweep_rows: int = 64
     remembered: int = 1024
+    command_words: int | None = None

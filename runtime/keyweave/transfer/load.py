@@ -14,9 +14,10 @@ from keyweave.changes.plan import Applied, Plan, Status
 from keyweave.commit.commit import claims_of
 from keyweave.document.codec import HEAD, Head, read_head
 from keyweave.effects import Flow
-from keyweave.errors import CorruptDocumentError, ReferenceViolationError
+from keyweave.errors import CorruptDocumentError, ReferenceViolationError, TransactionTooLargeError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask
+from keyweave.exchange.bound import divided
 from keyweave.exchange.deadline import deadline_passed, server_time
 from keyweave.expiry.sweep import sweep_row
 from keyweave.keyspace.keys import Partition
@@ -55,6 +56,7 @@ class Imported:
         conflicts: documents whose id, or one of whose unique values, another row has; not written.
         unreadable: documents that this schema cannot read; not written.
         dangling: rows that refer to a row that does not exist; not written. Only of rows from elsewhere.
+        too_large: rows whose write does not fit into one command; not written. Only with the option `command_words`.
     """
 
     written: int = 0
@@ -63,11 +65,12 @@ class Imported:
     conflicts: int = 0
     unreadable: int = 0
     dangling: int = 0
+    too_large: int = 0
 
     @property
     def complete(self) -> bool:
         """Whether every document that is not expired exists now."""
-        return not self.conflicts and not self.unreadable and not self.dangling
+        return not (self.conflicts or self.unreadable or self.dangling or self.too_large)
 
 
 def load(
@@ -129,12 +132,22 @@ def _load_rows(
         plan = Plan(partition, op)
         for row in rows:
             _add(plan, row, together)
-        outcome = yield from apply(context, plan, repeatable=True)
-        if isinstance(outcome, Applied):
-            imported.written += len(rows)
-            return
+        try:
+            outcome = yield from apply(context, plan, repeatable=True)
+        except TransactionTooLargeError as error:
+            if len(rows) > 1:
+                for part in divided(rows, error):
+                    yield from _load_rows(context, partition, part, op, imported)
+                return
+        else:
+            if isinstance(outcome, Applied):
+                imported.written += len(rows)
+                return
     for row in rows:
-        yield from _load_row(context, partition, row, op, imported)
+        try:
+            yield from _load_row(context, partition, row, op, imported)
+        except TransactionTooLargeError:
+            imported.too_large += 1
 
 
 def _add(plan: Plan, row: Row, together: Set[tuple[str, str]] = frozenset()) -> None:

@@ -17,8 +17,15 @@ from keyweave.changes.unsettled import Unsettled
 from keyweave.commit.commit import claims_of, commit, commit_each, refused
 from keyweave.document.codec import Prepared
 from keyweave.effects import Flow
-from keyweave.errors import KeyweaveError, OutcomeUnknownError, StoreUnavailableError, ValidationError
+from keyweave.errors import (
+    KeyweaveError,
+    OutcomeUnknownError,
+    StoreUnavailableError,
+    TransactionTooLargeError,
+    ValidationError,
+)
 from keyweave.exchange.ask import ask
+from keyweave.exchange.bound import divided
 from keyweave.exchange.deadline import deadlines_passed
 from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entity import Entity
@@ -211,6 +218,13 @@ def commit_run(context: Context, changes: list[Change]) -> Flow[list[Outcome]]:
     """Commit changes that do not depend on each other, and return what became of each."""
     try:
         refusal = yield from commit(context, changes)
+    except TransactionTooLargeError as error:
+        if len(changes) == 1:
+            return [error]
+        outcomes: list[Outcome] = []
+        for part in divided(changes, error):
+            outcomes += yield from commit_run(context, part)
+        return outcomes
     except OutcomeUnknownError as error:
         return [_unknown(error, change) for change in changes]
     except StoreUnavailableError as error:

@@ -12,7 +12,7 @@ from typing import Any
 from keyweave.changes.plan import new_op
 from keyweave.changes.unit import UnitOfWork
 from keyweave.document.codec import op_of
-from keyweave.effects import Call, ConnectionFailure, Flow, ServerError, Sleep
+from keyweave.effects import Call, ConnectionFailure, Flow, Reply, ServerError, Sleep
 from keyweave.errors import ConflictError, OutcomeUnknownError, TransactionConflictError
 from keyweave.model.record import Stored
 from keyweave.read.lock import record_hold_times, unlock, unlock_quickly, unlock_trailer
@@ -41,6 +41,7 @@ def transact(
         TransactionConflictError: every attempt lost to other writers, or the deadline passed after an attempt that did.
         LockTimeoutError: a row's lock was not free within the timeout, or by the deadline.
         CrossPartitionError: the rows are in several partitions; nothing was written.
+        TransactionTooLargeError: the commit needs a longer command than the policy permits; nothing was written.
         Exception: any exception of `function`; nothing was written.
     """
     attempt, attempts = 0, context.policy.attempts
@@ -108,12 +109,16 @@ def _attempt(
             error.unsettled.result = result
         raise
     finally:
-        if trailer is not None and trailer.replies and type(trailer.replies[0]) is not ServerError:
+        if trailer is not None and trailer.replies and _all_ran(trailer.replies):
             locks, unit.locks = unit.locks, {}
             record_hold_times(context, locks)
     if refusal is None:
         return result
     raise _Retry
+
+
+def _all_ran(replies: list[Reply]) -> bool:
+    return all(type(reply) is not ServerError for reply in replies)
 
 
 def _version(stored: Stored | None) -> tuple[int, str] | None:
