@@ -101,7 +101,7 @@ test-redis8: redis8 ## Run the whole suite on Redis 8
 
 # Contract, writing, reading, retention and evolution; the tests of connections use redis-py in every run.
 OVER_REDIS_PY ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py tests/read/test_tree.py \
-	tests/read/test_select.py tests/write/test_many.py
+	tests/read/test_select.py tests/write/test_many.py tests/durability/test_confirmed.py
 
 test-redis-py: $(STAMP) ## Run the contract and the suites of writing, reading, retention and evolution over redis-py's clients
 	@echo "test-redis-py: pytest, stores over clients of redis-py"

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from keyweave.admin.probe import probed
+from keyweave.admin.probe import budget_of, probed, probing
 from keyweave.admin.target import fail, load_package, named, not_empty
 from keyweave.errors import KeyweaveError
+from keyweave.health.examine import examine
+from keyweave.health.levels import Level, levels
 from keyweave.health.report import Health
 
 BudgetOption = Annotated[
@@ -31,5 +33,20 @@ def examined(
     """
     try:
         return probed(load_package(package), named(url), namespace, environment, budget)
+    except KeyweaveError as error:
+        fail(str(error))
+
+
+def examined_closely(
+    package: str | None, url: str | None, namespace: str | None, environment: str | None, budget: str | None
+) -> tuple[Health, tuple[Level, ...]]:
+    """Return the health of a store as `examined` does, and what the levels of durability mean on its server.
+
+    There are no levels while the server is loading.
+    """
+    try:
+        with probing(load_package(package), named(url), namespace, environment) as (shell, context):
+            found = shell.run(examine(context, memory_budget=budget_of(budget)))
+            return found, () if found.server.loading else shell.run(levels(context, found.server))
     except KeyweaveError as error:
         fail(str(error))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from keyweave.effects import Command, Flow
+from keyweave.effects import Command, Flow, ServerError
 from keyweave.exchange.ask import ask
 from keyweave.store.context import Context
 
@@ -21,10 +21,10 @@ _SECOND: Final = 0.9
 _REFUSED: Final = frozenset({"ERR", "NOPERM"})
 
 
-def answers_before_fsync(context: Context) -> Flow[bool]:
+def answers_before_fsync(context: Context) -> Flow[bool | None]:
     """Return whether WAITAOF confirms writes that are not on the disk. Takes up to 0.9 s.
 
-    Two writes of a key, which expires within a millisecond, are sent to the namespace.
+    Two writes of a key, which expires within a millisecond, are sent to the namespace. None: the server refuses WAITAOF.
 
     Raises:
         StoreUnavailableError: or a subclass: the server cannot be reached, or accepts no writes.
@@ -34,6 +34,8 @@ def answers_before_fsync(context: Context) -> Flow[bool]:
     began = context.monotonic()
     for _ in range(2):
         _, reply = yield from ask(context, (write, ("WAITAOF", 1, 0, _WAIT_MS)), tolerated=_REFUSED)
+        if type(reply) is ServerError:
+            return None
         if type(reply) is not list or reply[:1] != [1]:
             return False
     return context.monotonic() - began < _SECOND
