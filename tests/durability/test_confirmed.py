@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.harness import FLAVOURS, Harness, exchanges, harness, user
 from tests.scripted import LOST
 from tests.servers.durable import Durable, durable
 from tests.servers.running import Running, configured_server
+from tests.waiting import wait_until
 
 CONFIRMS = ("WAIT", "WAITAOF")
 SOON = 1.0
@@ -277,6 +279,32 @@ def test_a_replica_confirms(flavour: str, pair: Durable) -> None:
         finally:
             pair.replicas[0].resume()
         assert stores.do(stores.db.users.update("u", email="again@x")).email == "again@x"
+
+
+def test_a_write_that_waits_while_its_primary_steps_down_is_settled_when_there_is_one_again() -> None:
+    """The server ends the WAIT with UNBLOCKED. The write goes on with its ticket, and is confirmed once."""
+    with durable("always", replicas=1) as servers:
+        url = f"unix://{servers.primary.socket}"
+        with harness("sync", "steps down", url=url, durable="replicas:1", deadline=20.0) as stores:
+            stores.do(stores.db.users.create(user("first")))
+            servers.replicas[0].pause()
+            with ThreadPoolExecutor(1) as thread:
+                waiting = thread.submit(stores.db.users.create, user("second"))
+                wait_until(lambda: blocked(servers) == 1)
+                servers.primary.ask("REPLICAOF", "127.0.0.1", "1")
+                wait_until(lambda: stores.db.stats.retries > 0)
+                servers.primary.ask("REPLICAOF", "NO", "ONE")
+                servers.replicas[0].resume()
+                assert waiting.result().id == "second"
+            assert stores.db.stats.replays == 1
+            document = stores.db.session.context.partition(USER).document("User", "second")
+            assert servers.replicas[0].ask("EXISTS", document) == 1
+
+
+def blocked(servers: Durable) -> int:
+    """The number of clients that wait on the primary."""
+    with servers.primary.client() as client:
+        return int(client.info("clients")["blocked_clients"])
 
 
 def test_tasks_do_not_wait_for_the_confirmations_of_others(server: Running) -> None:
