@@ -135,6 +135,19 @@ def test_reads_wait_for_nothing_also_where_they_heal(flavour: str, server: Runni
         assert not any(confirmations(commands) for commands in sent)
 
 
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_the_delete_of_an_unreadable_row_is_confirmed(flavour: str, server: Running) -> None:
+    """Its document has no head that a plan could guard, so a command of its own deletes it."""
+    with harness(flavour, "unreadable", url=server.url, durable="disk") as stores:
+        stores.do(stores.db.users.create(user("u")))
+        document = stores.db.session.context.partition(USER).document("User", "u")
+        stores.send(("SET", document, "no document"))
+        with exchanges(stores) as sent:
+            stores.do(stores.db.users.discard("u"))
+        (deleted,) = [commands for commands in sent if commands[0][:2] == ("DEL", document)]
+        assert confirmations(deleted) == [1]
+
+
 @pytest.mark.parametrize("operation", WRITES)
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_an_unconfirmed_write_is_there_and_its_result_is_in_the_error(
