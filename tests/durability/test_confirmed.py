@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import redis.asyncio
 
+from compozy_engine import Engine
 from compozy_store import Role, User
 from compozy_store.entities import USER
 from keyweave.effects import Command
@@ -18,7 +20,7 @@ from keyweave.errors import AlreadyExistsError, DurabilityError, OutcomeUnknownE
 from tests.harness import FLAVOURS, Harness, exchanges, harness, user
 from tests.scripted import LOST
 from tests.servers.durable import Durable, durable
-from tests.servers.running import Running, configured_server
+from tests.servers.running import Running, configured_server, new_namespace
 from tests.waiting import wait_until
 
 CONFIRMS = ("WAIT", "WAITAOF")
@@ -343,3 +345,26 @@ def test_tasks_do_not_wait_for_the_confirmations_of_others(server: Running) -> N
 
         with deaf(server):
             assert stores.runner.run(all_of_them()) < 0.8
+
+
+def test_the_engine_takes_the_option_both_ways(server: Running) -> None:
+    async def opened() -> None:
+        async with Engine.open(
+            server.url, namespace=new_namespace("engine"), durable="disk", deadline=SOON
+        ) as engine:
+            await unconfirmed(engine)
+
+    async def over() -> None:
+        async with redis.asyncio.Redis(unix_socket_path=str(server.socket)) as client:
+            engine = Engine.over(client, namespace=new_namespace("engine"), durable="disk", deadline=SOON)
+            await engine.store.ready()
+            await unconfirmed(engine)
+
+    async def unconfirmed(engine: Engine) -> None:
+        await engine.auth.create_user(user("first"))
+        with deaf(server), pytest.raises(DurabilityError):
+            await engine.auth.create_user(user("second"))
+        assert (await engine.auth.get_user_by_id("second")).id == "second"
+
+    asyncio.run(opened())
+    asyncio.run(over())
