@@ -257,6 +257,7 @@ async def _opened(opening: Any) -> Any:
 @pytest.mark.parametrize("applied", [True, False])
 def test_a_settled_outcome_is_confirmed_as_well(flavour: str, applied: bool, server: Running) -> None:
     with harness(flavour, "settled", url=server.url, durable="disk", deadline=SOON) as stores:
+        stores.do(stores.db.users.create(user("first")))  # the server knows the script from here on
         channel = stores.db.session.shell.channel
         exchange = channel.exchange
         kept: list[Any] = []
