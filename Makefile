@@ -13,6 +13,8 @@ STAMP := $(VENV)/.installed
 SOURCES := runtime generator generated engine tests tools
 TEST_ARGS ?=
 FAULTS_ARGS ?=
+KILLS ?= 200
+DURABILITY_ARGS ?=
 BENCH_ARGS ?=
 OLD ?= .bench/old.json
 NEW ?= .bench/quick.json
@@ -35,7 +37,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
+.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -99,7 +101,7 @@ test-redis8: redis8 ## Run the whole suite on Redis 8
 
 # Contract, writing, reading, retention and evolution; the tests of connections use redis-py in every run.
 OVER_REDIS_PY ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py tests/read/test_tree.py \
-	tests/read/test_select.py tests/write/test_many.py
+	tests/read/test_select.py tests/write/test_many.py tests/durability/test_confirmed.py
 
 test-redis-py: $(STAMP) ## Run the contract and the suites of writing, reading, retention and evolution over redis-py's clients
 	@echo "test-redis-py: pytest, stores over clients of redis-py"
@@ -138,6 +140,10 @@ monkeys: $(STAMP) ## Damage keyspaces at random, check and repair them (SEEDS=10
 faults: $(STAMP) ## Kill, cut and stop real servers under 16 writers, and check every promise (ROUNDS=100 SEED=n, about 8 s a round)
 	@echo "faults: $(ROUNDS) rounds of faults on real servers"
 	@$(BIN)/python -m tools.faults --rounds $(ROUNDS) $(if $(filter file,$(origin SEED)),,--seed $(SEED)) $(FAULTS_ARGS)
+
+durability: $(STAMP) ## Kill servers under writers and count what each level of durability lost (KILLS=200, about 40 minutes)
+	@echo "durability: $(KILLS) kills of each level"
+	@$(BIN)/python -m tools.durability --kills $(KILLS) $(DURABILITY_ARGS)
 
 pyright: ## Bring pyright into .pyright, from the npm registry
 	@test -e .pyright/node_modules/pyright || npm install --silent --no-audit --no-fund --prefix .pyright pyright@1.1.414

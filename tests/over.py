@@ -24,7 +24,14 @@ CHOICE: Final = "KEYWEAVE_TEST_CHANNEL"
 CHANNELS: Final = ("direct", "redis_py")
 
 _POLICY: Final = {field.name for field in dataclasses.fields(Policy)}
-_OVER: Final = _POLICY | {"namespace", "retention", "environment", "tracer_provider", "meter_provider"}
+_OVER: Final = _POLICY | {
+    "namespace",
+    "retention",
+    "durable",
+    "environment",
+    "tracer_provider",
+    "meter_provider",
+}
 
 
 def chosen_channel(environment: Mapping[str, str] = os.environ) -> str:

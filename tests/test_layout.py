@@ -27,6 +27,7 @@ NO_MIRROR: Final = {
     "tests/queries": "random queries on Keyweave and on PostgreSQL",
     "tests/differential": "random schemas: a store and a plain model",
     "tests/schemas": "random schemas through the generator",
+    "tests/durability": "the option durable, and what killed servers lose",
     "tests/isolation": "sessions in every order of their steps",
     "tests/stress": "the concurrent tests of the contract, many times",
     "tests/operations": "dashboard, alerts, runbooks and the compose file",

@@ -40,6 +40,7 @@ class Engine:
         *,
         namespace: str | None = None,
         retention: Mapping[str, timedelta] | None = None,
+        durable: str | None = None,
         **options: Any,
     ) -> AsyncIterator[Engine]:
         """Open the store. The context manager closes its connections on exit.
@@ -49,13 +50,16 @@ class Engine:
             namespace: the tenant, any text; separates tenants and tests.
             retention: how long finished rows are kept, by entity name (`TaskState`, `WorkflowState`); replaces the
                 schema's.
+            durable: what every write waits for: `disk`, or `replicas:N`; nothing by default.
             options: connection options, such as `timeout` in seconds; see `keyweave.connection.settings`.
 
         Raises:
-            ConfigurationError: an option is not valid. No connection was opened.
+            ConfigurationError: an option is not valid, or the server cannot confirm writes as `durable` asks.
             StoreUnavailableError: the server cannot be used; the message names host and port.
         """
-        async with aio.Store.open(url, namespace=namespace, retention=retention, **options) as store:
+        async with aio.Store.open(
+            url, namespace=namespace, retention=retention, durable=durable, **options
+        ) as store:
             yield cls(store)
 
     @classmethod
@@ -65,6 +69,7 @@ class Engine:
         *,
         namespace: str | None = None,
         retention: Mapping[str, timedelta] | None = None,
+        durable: str | None = None,
         **policy: Any,
     ) -> Engine:
         """Return the repositories over an asyncio client of redis-py, which stays open; see `compozy_store.aio.Store.over`.
@@ -73,9 +78,12 @@ class Engine:
             client: `redis.asyncio.Redis`, or the `master_for(...)` of a Sentinel.
             namespace: as for `open`.
             retention: as for `open`.
+            durable: as for `open`.
             policy: options that are not the connection's, such as `deadline` in seconds.
 
         Raises:
             ConfigurationError: an option is not valid, or a store cannot use the client. Nothing was sent.
         """
-        return cls(aio.Store.over(client, namespace=namespace, retention=retention, **policy))
+        return cls(
+            aio.Store.over(client, namespace=namespace, retention=retention, durable=durable, **policy)
+        )

@@ -28,10 +28,13 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         within: seconds after which the shell stops waiting, first for a connection and then for the replies; None: the
             timeouts of the connection apply.
+        confirm: how many of the commands, counted from the first one, write rows. A store with the option `durable` has
+            them confirmed directly behind the last of these; see `keyweave.exchange.confirm`.
     """
 
     commands: Sequence[Command]
     within: float | None = None
+    confirm: int = 0
 
 
 class Sleep:

@@ -24,6 +24,7 @@
     ├── ViewNotBuiltError             the view or constraint is new and not built yet
     ├── CorruptDocumentError          a stored key does not hold what Keyweave writes
     ├── ExportFileError               the file is not a complete export of this schema
+    ├── DurabilityError               the write is there, and was not confirmed in time
     └── StoreUnavailableError         the server is down, slow, or refuses the command
         ├── StoreTimeoutError         no answer within the configured time
         ├── StoreLoadingError         the server is still loading its data
@@ -304,6 +305,22 @@ class ViewNotBuiltError(KeyweaveError):
 
 class ExportFileError(KeyweaveError):
     """The file is not an export, is incomplete, or belongs to another schema. Nothing was written."""
+
+
+class DurabilityError(KeyweaveError):
+    """The write is there, and the server did not confirm in time that it has the level of the option `durable`.
+
+    Do not repeat the write. Other callers can read it, and a failure of the server may still lose it.
+
+    Attributes:
+        level: `disk` or `replicas:N`.
+        result: what the call would have returned.
+    """
+
+    def __init__(self, message: str, *, level: str = "", result: Any = None) -> None:
+        super().__init__(message)
+        self.level = level
+        self.result = result
 
 
 class StoreUnavailableError(KeyweaveError):

@@ -190,11 +190,13 @@ def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> No
         place = admins if name.startswith(ADMIN_MODULES) else applications
         place = searching if name.startswith(SEARCHING_MODULES) else place
         place |= sent(path.read_text(encoding="utf-8")) & known
+    assert applications & permissions.CONFIRMING == permissions.CONFIRMING
     assert (
-        applications - HANDSHAKE - REFUSALS - PROBES - {"config"} == permissions.FLOWS
+        applications - HANDSHAKE - REFUSALS - PROBES - permissions.CONFIRMING - {"config"}
+        == permissions.FLOWS
     ), "keyweave/admin/permissions.py says otherwise"
     assert (searching & known) - permissions.FLOWS == permissions.SEARCH
-    assert (admins | searching | {"config"}) - permissions.FLOWS == {
+    assert (admins | searching | {"config"}) - permissions.FLOWS - permissions.CONFIRMING == {
         word.partition("|")[0] for word in permissions.ADMIN_FLOWS
     }
     called = {word.lower() for text in PACKAGE.scripts.values() for word in re.findall(r"'([A-Z]+)'", text)}

@@ -126,7 +126,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an outcome is settled for another plan",
-        "keyweave.write.outcome:_look_up",
+        "keyweave.exchange.recall:recall",
         "(ticket.slot, ticket.sequence)",
         "(ticket.slot + 1, ticket.sequence)",
     ),

@@ -78,6 +78,7 @@ class Store:
         *,
         namespace: str | None = None,
         retention: Mapping[str, timedelta] | None = None,
+        durable: str | None = None,
         **options: Any,
     ) -> Opening[Store]:
         """Connect, and check that the server answers. `async with` it, or `await` it and `close` the store.
@@ -86,16 +87,20 @@ class Store:
             url: `redis://`, `rediss://`, `unix://`, `embedded:`, or `redis+sentinel://` and `rediss+sentinel://`.
             namespace: the tenant; separates tenants and tests.
             retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
+            durable: what every write waits for: `disk`, or `replicas:N`; nothing by default.
             options: options of the connection, such as `timeout` in seconds, and `meter_provider` and
                 `tracer_provider` of OpenTelemetry, by default the global ones.
 
         Raises:
-            ConfigurationError: an option is not valid.
+            ConfigurationError: an option is not valid, or the server cannot confirm writes as `durable` asks.
             FormatError: the generated code has a format that this version of keyweave does not know.
             SchemaMismatchError: the namespace holds an index with another definition.
             StoreUnavailableError: the server cannot be used.
         """
-        return Opening(open_session(PACKAGE, url, namespace=namespace, retention=retention, **options), cls)
+        return Opening(
+            open_session(PACKAGE, url, namespace=namespace, retention=retention, durable=durable, **options),
+            cls,
+        )
 
     @classmethod
     def over(
@@ -114,10 +119,8 @@ class Store:
 
         Args:
             client: `redis.asyncio.Redis`, or the `master_for(...)` of a Sentinel of `redis.asyncio.sentinel`. Its replies must be bytes, not decoded.
-            namespace: as for `open`.
-            retention: as for `open`.
+            namespace, retention, durable: as for `open`.
             partitions: None; this version has no other value.
-            durable: None; this version has no other value.
             policy: options that are not the connection's, such as `deadline` in seconds.
 
         Raises:

@@ -28,6 +28,8 @@ Examples:
 
   keyweave acl --for application | redis-cli     create the user
 
+  keyweave acl --durable disk                    for a store that opens with durable="disk"
+
   redis-cli ACL SETUSER keyweave-application '>PASSWORD'     set its password; without one it cannot log in
 
 A rule permits only the commands that are sent, the keys of this namespace, and no channels. The admin tool's rule permits
@@ -61,6 +63,13 @@ def acl(
     search: Annotated[
         bool, typer.Option(help="Let an application with retention search for the entries of freed rows.")
     ] = True,
+    durable: Annotated[
+        str | None,
+        typer.Option(
+            "--durable",
+            help="Permit what confirms the writes of a store with this level: disk, or replicas:N.",
+        ),
+    ] = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
     """Print the minimal access rules (ACL) for an application and for the admin tool."""
@@ -68,7 +77,7 @@ def acl(
         fail("--user names one user; select its rule with --for")
     found = load_package(package)
     try:
-        settings, context = prepare(found, url, namespace=namespace, environment=environment)
+        settings, context = prepare(found, url, namespace=namespace, environment=environment, durable=durable)
         rules = {
             each: rule(context, settings, each, user or _USERS[each], search=search)
             for each in ([role] if role is not None else list(Role))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from keyweave.admin.examine import BudgetOption, examined
+from keyweave.admin.examine import BudgetOption, examined_closely
 from keyweave.admin.probe import as_json
 from keyweave.admin.target import (
     FOUND,
@@ -22,6 +24,7 @@ from keyweave.admin.target import (
     PackageOption,
     UrlOption,
 )
+from keyweave.health.levels import Level, Standing
 from keyweave.health.report import Finding, Health, Severity
 
 EPILOG = """\
@@ -38,13 +41,21 @@ command_words. For that it sends one command of 4,000 words, unless the URL has 
 for a moment.
 
 Exit status: 0 nothing worse than a notice, 1 a warning or something critical, 2 the server does not answer.
-The command changes nothing: run the commands that it shows yourself.
+The last part shows what the option `durable` of a store means on this server. Under appendfsync everysec it tries whether WAITAOF
+waits for the disk: up to 0.9 s, and one key that expires at once. The command changes nothing else: run the commands that it
+shows yourself.
 """
 
 _COLOURS: Final = {
     Severity.CRITICAL: "bold red",
     Severity.WARNING: "bold yellow",
     Severity.NOTICE: "bold blue",
+}
+_STANDINGS: Final = {
+    Standing.TRUE: "green",
+    Standing.UNTRUE: "bold red",
+    Standing.REFUSED: "dim",
+    Standing.UNKNOWN: "bold yellow",
 }
 
 
@@ -57,16 +68,16 @@ def doctor(
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
     """Explain what is wrong with the server's configuration and state, why it matters, and what to do."""
-    found = examined(package, url, namespace, environment, memory_budget, thorough=True)
+    found, on_this_server = examined_closely(package, url, namespace, environment, memory_budget)
     if format is Format.JSON:
-        typer.echo(json.dumps(as_json(found)))
+        typer.echo(json.dumps({**as_json(found), "durability": msgspec.to_builtins(on_this_server)}))
     else:
-        Console(highlight=False, soft_wrap=False).print(page(found))
+        Console(highlight=False, soft_wrap=False).print(page(found, on_this_server))
     if found.worst not in (None, Severity.NOTICE):
         raise typer.Exit(FOUND)
 
 
-def page(found: Health) -> RenderableType:
+def page(found: Health, on_this_server: Sequence[Level] = ()) -> RenderableType:
     """Return a report for people."""
     server = found.server
     name = f"{server.product or 'a server'} {server.version or ''}".strip()
@@ -76,7 +87,21 @@ def page(found: Health) -> RenderableType:
     if not found.findings:
         parts.append(Text("No findings: the server is set up for primary data.", style="green"))
     parts += [_finding(finding) for finding in found.findings]
+    if on_this_server:
+        parts.append(_durability(on_this_server))
     return Group(*parts)
+
+
+def _durability(on_this_server: Sequence[Level]) -> RenderableType:
+    body = Table.grid(padding=(0, 2))
+    body.add_column(no_wrap=True)
+    body.add_column(no_wrap=True)
+    body.add_column(overflow="fold")
+    for level in on_this_server:
+        body.add_row(level.name, Text(level.standing.value, _STANDINGS[level.standing]), Text(level.meaning))
+    return Group(
+        Text(), Text("Levels of durability on this server", style="bold"), Padding(body, (0, 0, 0, 2))
+    )
 
 
 def _finding(finding: Finding) -> RenderableType:

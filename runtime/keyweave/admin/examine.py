@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from keyweave.admin.probe import probed
+from keyweave.admin.probe import budget_of, probed, probing
 from keyweave.admin.target import fail, load_package, named, not_empty
 from keyweave.errors import KeyweaveError
+from keyweave.health.examine import examine
+from keyweave.health.levels import Level, levels
 from keyweave.health.report import Health
 
 BudgetOption = Annotated[
@@ -28,17 +30,29 @@ def examined(
     namespace: str | None,
     environment: str | None,
     budget: str | None,
-    *,
-    thorough: bool = False,
 ) -> Health:
     """Return the health of the store that the shared options name; end the command if the server does not answer.
 
     This examines a server that is loading as well; opening a store on it would fail.
-
-    Args:
-        thorough: look also for restrictions that need exchanges of their own.
     """
     try:
-        return probed(load_package(package), named(url), namespace, environment, budget, thorough=thorough)
+        return probed(load_package(package), named(url), namespace, environment, budget)
+    except KeyweaveError as error:
+        fail(str(error))
+
+
+def examined_closely(
+    package: str | None, url: str | None, namespace: str | None, environment: str | None, budget: str | None
+) -> tuple[Health, tuple[Level, ...]]:
+    """Return the health of a store, with the restrictions that need exchanges of their own, and what the levels of durability mean.
+
+    There are no levels while the server is loading.
+    """
+    try:
+        with probing(load_package(package), named(url), namespace, environment) as (shell, context):
+            database = shell.settings.db
+            flow = examine(context, memory_budget=budget_of(budget), probing=True, database=database)
+            found = shell.run(flow)
+            return found, () if found.server.loading else shell.run(levels(context, found.server))
     except KeyweaveError as error:
         fail(str(error))

@@ -14,6 +14,7 @@ from keyweave.connection.settings import SENTINEL, ConnectionSettings
 from keyweave.errors import ConfigurationError
 from keyweave.keyspace.keys import Keyspace
 from keyweave.store.context import Context
+from keyweave.store.durability import Durability
 
 FLOWS: Final = frozenset(
     {
@@ -30,6 +31,7 @@ FLOWS: Final = frozenset(
         "hsetnx",
         "info",
         "mget",
+        "pexpire",
         "ping",
         "set",
         "time",
@@ -85,6 +87,10 @@ SEARCH: Final = frozenset({"hscan", "scan"})
 """The commands that find the entries of rows whose document the server freed before a sweep. An application whose entities have
 retention sends them when it creates a row in place of such a row. SCAN shows the names of all keys of the server."""
 
+CONFIRMING: Final = frozenset({"wait", "waitaof"})
+"""The commands that confirm writes: a store with the option `durable` sends the one of its level. Servers before Redis 7.2 do not
+know WAITAOF, and refuse a rule that names it."""
+
 ADMIN_FLOWS: Final = frozenset(
     {
         "config|get",
@@ -117,15 +123,20 @@ class Role(enum.Enum):
     ADMIN = "admin"
 
 
-def commands(role: Role, settings: ConnectionSettings, *, search: bool) -> list[str]:
+def commands(
+    role: Role, settings: ConnectionSettings, *, search: bool, durability: Durability | None = None
+) -> list[str]:
     """Return the commands that a role sends over such connections, sorted, as ACL SETUSER names them.
 
     Args:
         search: whether an application may search for the entries of freed rows.
+        durability: what confirms writes.
     """
     needed = FLOWS | SCRIPTS | (ADMIN_FLOWS | ADMIN_SCRIPTS if role is Role.ADMIN else frozenset())
     if search:
         needed |= SEARCH
+    if durability is not None:
+        needed |= {durability.verb.lower()}
     if settings.db:
         needed |= {"select"}
     if settings.client_name:
@@ -154,6 +165,7 @@ def rule(
     if not user or any(character.isspace() or character == "\x00" for character in user):
         raise ConfigurationError("user: must be a name without spaces")
     searches = search and bool(context.expiring_groups)
-    granted = [f"+{command}" for command in commands(role, settings, search=searches)]
+    needed = commands(role, settings, search=searches, durability=context.durability)
+    granted = [f"+{command}" for command in needed]
     keys = key_pattern(context.keyspace)
     return [user, "on", "resetkeys", "resetchannels", "clearselectors", keys, "-@all", *granted]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from keyweave.health.sizes import read_size, size_text
 from keyweave.model.entity import Package
 from keyweave.opening.locate import locate
 from keyweave.opening.prepare import prepare
+from keyweave.store.context import Context
 from keyweave.sync.shell import Shell
 
 _OPTIONS: Final = {
@@ -82,23 +84,30 @@ def probed(
     namespace: str | None,
     environment: str | None,
     budget: str | None,
-    *,
-    thorough: bool = False,
 ) -> Health:
     """Examine a store. A server that is loading is examined as well; opening a store on it would fail.
-
-    Args:
-        thorough: look also for restrictions that need exchanges of their own.
 
     Raises:
         ConfigurationError: an option is not valid.
         StoreUnavailableError: the server does not answer.
     """
-    memory_budget = None if budget is None else read_size(budget)
+    with probing(package, url, namespace, environment) as (shell, context):
+        return shell.run(examine(context, memory_budget=budget_of(budget), probing=True))
+
+
+def budget_of(text: str | None) -> int | None:
+    """Return a size such as `4gb` in bytes; None for none."""
+    return None if text is None else read_size(text)
+
+
+@contextmanager
+def probing(
+    package: Package, url: str, namespace: str | None, environment: str | None
+) -> Iterator[tuple[Shell, Context]]:
+    """Yield what examines a store that is not opened: a shell and a context that reads no rows."""
     settings, context = prepare(package, url, namespace=namespace, environment=environment, reads=False)
     with Shell(settings) as shell:
-        database = settings.db if thorough else None
-        return shell.run(examine(context, memory_budget=memory_budget, probing=True, database=database))
+        yield shell, context
 
 
 def as_json(health: Health) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
 
 from keyweave.connection.channel import AsyncChannel
 from keyweave.connection.direct import wire
@@ -11,6 +13,9 @@ from keyweave.connection.direct.link_aio import Link, open_link
 from keyweave.connection.direct.pool_aio import Pool
 from keyweave.connection.settings import NEEDS_REDIS_PY, ConnectionSettings
 from keyweave.errors import ConfigurationError
+
+_LONGEST: Final = 86_400.0
+"""Seconds after which a link fails whatever its exchange allows."""
 
 
 def open_channel(
@@ -50,4 +55,12 @@ def open_channel(
             return connection_factory()
         return open_link(settings, tls, polling, until)
 
-    return Pool(settings, connect, depth, polling, release)
+    if connection_factory is not None:
+        return Pool(settings, connect, depth, polling, release)
+    # Each exchange has a limit of its own there, which may be longer than `timeout`.
+    patient = replace(settings, timeout=_LONGEST)
+
+    def connect_patient(until: float | None) -> Awaitable[Link]:
+        return open_link(patient, tls, None, until)
+
+    return Pool(settings, connect, depth, polling, release, Pool(patient, connect_patient, 1, None))

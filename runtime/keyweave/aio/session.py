@@ -13,6 +13,7 @@ from keyweave.aio.shell import Shell
 from keyweave.aio.sweeper import Sweeper
 from keyweave.aio.watch import Run, report, watched_run
 from keyweave.effects import Flow
+from keyweave.exchange.confirm import confirmed, require_confirmable
 from keyweave.exchange.handshake import handshake
 from keyweave.expiry.tend import Pace
 from keyweave.health.connect import connect
@@ -58,7 +59,17 @@ class Session:
         run = self._unwatched
         if entity is not None and self.context.unit is None:
             run = partial(self.shell.run, budget=self.context.policy.deadline)
+        if self.context.durability is not None and self.context.unit is None:
+            run = self._confirming(run)
         return watched_run(run, self.context, entity)
+
+    def _confirming(self, run: Run) -> Run:
+        """Return a function that runs flows with their writes confirmed; a transaction writes in the flow of its store."""
+
+        def confirming(flow: Flow[T], /, *about: str, until: float | None = None) -> Awaitable[T]:
+            return run(confirmed(self.context, flow, until), *about, until=until)
+
+        return confirming
 
     async def transact(self, bind: Callable[[Context], Any], function: Callable[[Any], Any]) -> Any:
         """Run a transaction; see `keyweave.write.transact`. Its budget is the policy's `deadline`, retries included."""
@@ -159,6 +170,8 @@ async def open_session(package: Any, url: str, *, connection_factory: Any = None
         if server.declared_keys:
             context = context.using(BY_KEYS)
         await shell.run(handshake(context))
+        if context.durability is not None:
+            await shell.run(require_confirmable(context, context.durability))
         await report(shell, context)
     except BaseException:
         await shell.aclose()
@@ -181,6 +194,8 @@ def session_over(package: Any, client: Any, **options: Any) -> Session:
     async def begin(shell: Shell, until: float | None) -> Callable[[], Awaitable[None]]:
         server = await shell.run(connect(context), until=until)
         await shell.run(handshake(context), until=until)
+        if context.durability is not None:
+            await shell.run(require_confirmable(context, context.durability), until=until)
 
         async def finish() -> None:
             if server.declared_keys:

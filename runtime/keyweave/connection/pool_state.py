@@ -20,6 +20,10 @@ class PoolState(NamedTuple):
     waiting: int
     limit: int
 
+    def plus(self, other: PoolState) -> PoolState:
+        """Return the state of two pools together."""
+        return PoolState(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
 
 class PoolWatch(Protocol):
     """Records every wait for a connection."""

@@ -21,8 +21,9 @@ from keyweave.errors import (
     StoreUnavailableError,
     TransactionTooLargeError,
 )
-from keyweave.exchange.ask import TRANSIENT, Backoff, ask_script, failure_error, refusal_error
+from keyweave.exchange.ask import TRANSIENT, Backoff, failure_error, refusal_error
 from keyweave.exchange.bound import require_fit
+from keyweave.exchange.recall import recall, renewal
 from keyweave.store.context import Context
 
 _UNANSWERED: Final = frozenset({b"REPLAYED", b"LATE", b"NEVER", b"STALE", b"CORRUPT"})
@@ -94,7 +95,7 @@ def _apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | 
     try:
         try:
             commands = [state.command(context, "EVALSHA", state.script.sha) for state in waiting]
-            replies: list[Reply | None] = yield Send(commands)
+            replies: list[Reply | None] = yield Send(commands, None, len(commands))
         except ConnectionFailure as failure:
             for state in waiting:
                 state.sent = failure.sent
@@ -130,7 +131,7 @@ def _finish(
     """Bring a plan to its outcome; see `apply`. `first` is the reply to a try that was sent already, if there is one."""
     ledger, plan = context.state.ledger, state.plan
     try:
-        reply = yield from _answer(context, state, trailer, first)
+        reply = yield from _answer(context, state, trailer, first, 0 if repeatable else 1)
     except KeyweaveError as error:
         if not state.sent or repeatable:
             raise
@@ -181,21 +182,27 @@ class _Try:
 
 
 def _answer(
-    context: Context, state: _Try, trailer: Trailer | None, first: Reply | None
+    context: Context, state: _Try, trailer: Trailer | None, first: Reply | None, confirm: int
 ) -> Flow[Sequence[Any]]:
-    """Send a plan until it is answered, and return the answer: OK, or a guard that did not hold."""
+    """Send a plan until it is answered, and return the answer: OK, or a guard that did not hold.
+
+    `confirm` is 1 for a plan that a durable store has confirmed, also if an earlier try was applied, else 0.
+    """
     script = state.script
     backoff: Backoff | None = None
+    more: tuple[Command, ...] = ()
     verb, text = "EVALSHA", script.sha
     while True:
         try:
             if first is not None:
                 reply, first = first, None
-            elif trailer is None:
-                (reply,) = yield Send((state.command(context, verb, text),))
+            elif trailer is None and not more:
+                (reply,) = yield Send((state.command(context, verb, text),), None, confirm)
             else:
-                command = state.command(context, verb, text)
-                reply, *trailer.replies = yield Send((command, *trailer.commands))
+                command, last = state.command(context, verb, text), trailer.commands if trailer else ()
+                reply, *replies = yield Send((command, *more, *last), None, confirm)
+                if trailer is not None:
+                    trailer.replies = replies[len(more) :]
         except ConnectionFailure as failure:
             state.sent = state.sent or failure.sent
             error = failure_error(context, failure)
@@ -210,6 +217,10 @@ def _answer(
                 elif not state.sent and _damaged(reply):
                     state.ticket = context.state.ledger.take()  # the damaged slot is not used again
                     continue
+                elif reply[0] == b"REPLAYED" and confirm == 1 and context.durability is not None:
+                    # Asked again with a write behind it, in case this connection has none that could be confirmed.
+                    state.sent, confirm, more = True, 2, (renewal(state.plan.partition, state.ticket),)
+                    continue
                 else:
                     answer = _replayed(context, state, reply)
                 if answer is not None:
@@ -222,7 +233,7 @@ def _answer(
                 error = refusal_error(context, reply)
                 if reply.code not in TRANSIENT:
                     if state.sent:
-                        return (yield from _earlier_answer(context, state, error))
+                        return (yield from _earlier_answer(context, state, error, confirm))
                     raise error
         backoff = backoff or Backoff(context)
         yield from backoff.pause(error)
@@ -258,13 +269,10 @@ def _replayed(context: Context, state: _Try, reply: list[Any]) -> Sequence[Any] 
     raise StoreUnavailableError(f"a write was given up before it reached the server at {context.address}")
 
 
-def _earlier_answer(context: Context, state: _Try, error: KeyweaveError) -> Flow[Sequence[Any]]:
+def _earlier_answer(context: Context, state: _Try, error: KeyweaveError, confirm: int) -> Flow[Sequence[Any]]:
     """Return the answer of an earlier try after a later one was refused; raise the refusal when none was applied."""
-    ticket = state.ticket
     try:
-        reply = yield from ask_script(
-            context, "outcome", (state.plan.partition.ledger(ticket.session),), (ticket.slot, ticket.sequence)
-        )
+        reply = yield from recall(context, state.plan.partition, state.ticket, confirm=confirm > 0)
     except KeyweaveError:
         raise error from None
     if reply[0] == b"REPLAYED":

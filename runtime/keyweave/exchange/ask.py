@@ -167,12 +167,17 @@ class Backoff:
 
 
 def ask(
-    context: Context, commands: tuple[Command, ...], *, tolerated: frozenset[str] = frozenset()
+    context: Context,
+    commands: tuple[Command, ...],
+    *,
+    tolerated: frozenset[str] = frozenset(),
+    confirm: int = 0,
 ) -> Flow[list[Reply]]:
     """Send commands that may be repeated, and return their replies.
 
     Args:
         tolerated: codes of error replies that are returned among the replies, as `ServerError`.
+        confirm: how many of the commands write rows; see `Send`.
 
     Raises:
         StoreUnavailableError: or a subclass, when the deadline has passed or the refusal is final.
@@ -188,7 +193,7 @@ def ask(
         sent, parts = bounded(context, commands)
     while True:
         try:
-            replies: list[Reply] = yield Send(sent)
+            replies: list[Reply] = yield Send(sent, None, confirm)
         except ConnectionFailure as failure:
             error = failure_error(context, failure)
         else:

@@ -16,6 +16,7 @@ from keyweave.keyspace.keys import Keyspace, Namespace
 from keyweave.model.entity import Package
 from keyweave.model.moment import duration_micros
 from keyweave.store.context import Context
+from keyweave.store.durability import parse_durability
 from keyweave.store.policy import Policy
 from keyweave.store.retention import Lifetime, resolve
 from keyweave.store.strategy import NO_READS, Strategy
@@ -57,7 +58,8 @@ def prepare(
         namespace: the tenant, any non-empty text; separates tenants and tests.
         environment: such as `production`; by default the schema's.
         retention: how long finished rows are kept, by entity name; overrides environment variables and the schema.
-        partitions, durable: None; other values are refused until a version has them.
+        partitions: None; other values are refused until a version has them.
+        durable: what every write waits for: `disk`, or `replicas:N`; None for nothing.
         tracer_provider, meter_provider: of OpenTelemetry; by default the global ones at the time of the call.
         reads: False for a context that reads no rows, and so loads no flow that does.
         options: of the connection (see `keyweave.connection.settings`) or of `keyweave.store.policy.Policy`.
@@ -67,9 +69,9 @@ def prepare(
         ConfigurationError: an option is not valid. Nothing was connected.
     """
     _check_format(package)
-    for name, given in (("partitions", partitions), ("durable", durable)):
-        if given is not None:
-            raise ConfigurationError(f"option {name} is not supported by this version of keyweave")
+    if partitions is not None:
+        raise ConfigurationError("option partitions is not supported by this version of keyweave")
+    durability = parse_durability(durable)
     if isinstance(where, ConnectionSettings):
         settings, policy = where, _policy_of(options)
         for name in options:
@@ -95,6 +97,7 @@ def prepare(
         _by_script() if reads else NO_READS,
         encrypted=settings.encrypted,
         local=settings.local,
+        durability=durability,
         telemetry=telemetry_of(settings, package, parts.prefix(), tracer_provider, meter_provider),
     )
     context.state.stats.sink = context.telemetry

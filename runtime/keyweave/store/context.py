@@ -16,6 +16,7 @@ from keyweave.keyspace.keys import Keyspace, Partition
 from keyweave.model.cursor import SECRET_LENGTH
 from keyweave.model.entity import Entity, Package
 from keyweave.store.clock import ServerClock
+from keyweave.store.durability import Durability
 from keyweave.store.ledger import Ledger
 from keyweave.store.policy import Policy
 from keyweave.store.recent import Recent
@@ -44,6 +45,7 @@ class Context:
         encrypted: whether the connection uses TLS.
         local: whether the connection stays on this machine.
         telemetry: receives measurements of operations, or None.
+        durability: what confirms the writes of this context's store; None: nothing does.
         unit: the transaction that repositories of this context belong to, or None.
         state: what this store has learned and counted; shared by all of its contexts.
         unbuilt: names of indexes that reads must not use yet: the state's set, or nothing in a context that builds them.
@@ -65,6 +67,7 @@ class Context:
     encrypted: bool = False
     local: bool = True
     telemetry: Watch | None = None
+    durability: Durability | None = None
     unit: UnitOfWork | None = None
     state: StoreState = field(init=False)
     unbuilt: AbstractSet[str] = field(init=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 from keyweave.store.access_path import Candidates
 from keyweave.store.clock import ServerClock
+from keyweave.store.durability import Durability
 from keyweave.store.ledger import Ledger
 from keyweave.store.recent import Recent
 from keyweave.store.stats import Stats
@@ -32,6 +33,7 @@ class StoreState:
         access_paths: cached candidates of filters, by entity, order and filtered fields.
         searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
             `keyweave.expiry.search`. An operation takes one out while it works on it.
+        confirmable: the levels of durability on which the server is known to confirm writes.
     """
 
     ledger: Ledger
@@ -47,3 +49,4 @@ class StoreState:
     swept_by_writes: int = 0
     access_paths: dict[tuple[Hashable, ...], Candidates] = field(default_factory=dict)
     searches: dict[str, Any] = field(default_factory=dict)
+    confirmable: set[Durability] = field(default_factory=set)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from keyweave.effects import Flow
+from keyweave.exchange.confirm import confirmed, require_confirmable
 from keyweave.exchange.handshake import handshake
 from keyweave.expiry.tend import Pace
 from keyweave.health.connect import connect
@@ -57,7 +58,17 @@ class Session:
         run = self._unwatched
         if entity is not None and self.context.unit is None:
             run = partial(self.shell.run, budget=self.context.policy.deadline)
+        if self.context.durability is not None and self.context.unit is None:
+            run = self._confirming(run)
         return watched_run(run, self.context, entity)
+
+    def _confirming(self, run: Run) -> Run:
+        """Return a function that runs flows with their writes confirmed; a transaction writes in the flow of its store."""
+
+        def confirming(flow: Flow[T], /, *about: str, until: float | None = None) -> T:
+            return run(confirmed(self.context, flow, until), *about, until=until)
+
+        return confirming
 
     def transact(self, bind: Callable[[Context], Any], function: Callable[[Any], Any]) -> Any:
         """Run a transaction; see `keyweave.write.transact`. Its budget is the policy's `deadline`, retries included."""
@@ -120,6 +131,8 @@ def open_session(package: Any, url: str, *, connection_factory: Any = None, **op
         if server.declared_keys:
             context = context.using(BY_KEYS)
         shell.run(handshake(context))
+        if context.durability is not None:
+            shell.run(require_confirmable(context, context.durability))
         report(shell, context)
     except BaseException:
         shell.close()
@@ -142,6 +155,8 @@ def session_over(package: Any, client: Any, **options: Any) -> Session:
     def begin(shell: Shell, until: float | None) -> Callable[[], None]:
         server = shell.run(connect(context), until=until)
         shell.run(handshake(context), until=until)
+        if context.durability is not None:
+            shell.run(require_confirmable(context, context.durability), until=until)
 
         def finish() -> None:
             if server.declared_keys:

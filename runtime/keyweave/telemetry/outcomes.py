@@ -30,6 +30,7 @@ class Outcome(enum.StrEnum):
     CONFLICT = "conflict"
     LOCKED = "locked"
     UNKNOWN = "unknown"
+    UNCONFIRMED = "unconfirmed"
     UNAVAILABLE = "unavailable"
     CORRUPT = "corrupt"
     REFUSED = "refused"
@@ -37,7 +38,9 @@ class Outcome(enum.StrEnum):
     CANCELED = "canceled"
 
 
-FAULTS: Final = frozenset({Outcome.UNKNOWN, Outcome.UNAVAILABLE, Outcome.CORRUPT, Outcome.RAISED})
+FAULTS: Final = frozenset(
+    {Outcome.UNKNOWN, Outcome.UNCONFIRMED, Outcome.UNAVAILABLE, Outcome.CORRUPT, Outcome.RAISED}
+)
 """Outcomes that set a span's status to error. The others are answers: a missing row is not a failure of the store."""
 
 # The first match wins: subclasses come before their parents.
@@ -50,6 +53,7 @@ _BY_ERROR: Final[tuple[tuple[type[BaseException], Outcome], ...]] = (
     (errors.ConflictError, Outcome.CONFLICT),
     (errors.LockTimeoutError, Outcome.LOCKED),
     (errors.OutcomeUnknownError, Outcome.UNKNOWN),
+    (errors.DurabilityError, Outcome.UNCONFIRMED),
     (errors.StoreUnavailableError, Outcome.UNAVAILABLE),
     (errors.CorruptDocumentError, Outcome.CORRUPT),
     (errors.KeyweaveError, Outcome.REFUSED),

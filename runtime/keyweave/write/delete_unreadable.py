@@ -44,7 +44,7 @@ def discard_unreadable(context: Context, entity: Entity[Any], key: str) -> Flow[
             ("DEL", place),
             ("ZMSCORE", partition.expiry, partition.expiring(entity.name, key)),
         )
-        _, (deadline,) = yield from ask(context, commands)
+        _, (deadline,) = yield from ask(context, commands, confirm=1)
         stored, guard = Stored(0, 0, 0), "gone"
     else:
         stored, guard = Stored(head.revision, head.created, head.expires, op=head.op), "unchanged"

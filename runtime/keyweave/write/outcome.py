@@ -9,8 +9,8 @@ from keyweave.changes.unsettled import Settled, Unsettled
 from keyweave.commit.commit import remember_writes
 from keyweave.effects import Flow
 from keyweave.errors import ConfigurationError, OutcomeUnknownError
-from keyweave.exchange.ask import ask_script
 from keyweave.exchange.deadline import server_time
+from keyweave.exchange.recall import recall
 from keyweave.store.context import Context
 
 _KEPT: Final = 12 * 3600 * 1_000_000
@@ -48,8 +48,7 @@ def _look_up(context: Context, error: OutcomeUnknownError, unsettled: Unsettled)
     if (yield from server_time(context)) > unsettled.until + _KEPT:
         raise error
     plan, ticket = unsettled.plan, unsettled.ticket
-    keys, arguments = (plan.partition.ledger(ticket.session),), (ticket.slot, ticket.sequence)
-    reply = yield from ask_script(context, "outcome", keys, arguments)
+    reply = yield from recall(context, plan.partition, ticket)
     if reply[0] == b"REPLAYED":
         applied = plan.outcome(reply[1].split())
         assert isinstance(applied, Applied)

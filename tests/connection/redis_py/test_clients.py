@@ -155,7 +155,7 @@ def test_clients_that_a_store_cannot_use_are_refused_before_anything_is_sent(fla
         {"nonsense": 1},
         {"deadline": 0},
         {"partitions": {}},
-        {"durable": "disk"},
+        {"durable": "tape"},
     ],
 )
 @pytest.mark.parametrize("flavour", FLAVOURS)

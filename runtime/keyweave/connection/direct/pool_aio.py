@@ -18,6 +18,9 @@ from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Command, ConnectionFailure, Reply
 from keyweave.errors import ConfigurationError, StoreUnavailableError
 
+_BLOCKING: Final = frozenset({"WAIT", "WAITAOF"})
+"""Commands behind which the server answers nothing on the same connection until they have ended."""
+
 _EXCLUSIVE: Final = 2
 """Links that each serve one caller before callers share links."""
 
@@ -35,6 +38,7 @@ class Pool:
         depth: the most exchanges that one link carries at once.
         polling: the busy polling that the links share; None without it.
         on_close: called once in a thread, when the pool is closed.
+        blocking: the pool for pipelines that block their link, if the links of this one are shared.
     """
 
     def __init__(
@@ -44,8 +48,10 @@ class Pool:
         depth: int,
         polling: BusyPoll | None,
         on_close: Callable[[], None] | None = None,
+        blocking: Pool | None = None,
     ) -> None:
         self.settings: Final = settings
+        self._blocking: Final = blocking
         self._connect = connect
         self._depth = depth
         self._exclusive = min(_EXCLUSIVE, settings.pool_size) if depth > 1 else settings.pool_size
@@ -77,6 +83,8 @@ class Pool:
         """
         if not commands:
             return []
+        if within is not None and self._blocking is not None and _blocks(commands):
+            return await self._blocking.exchange(commands, until, within)
         link = self.try_lease() or await self.lease(until)
         try:
             if within is None:
@@ -191,11 +199,15 @@ class Pool:
         """Return the current state of the pool; None once it is closed."""
         if self._closed:
             return None
-        return PoolState(self._open, len(self._idle), len(self._waiters), self.settings.pool_size)
+        state = PoolState(self._open, len(self._idle), len(self._waiters), self.settings.pool_size)
+        blocking = self._blocking.state() if self._blocking is not None else None
+        return state if blocking is None or not blocking.open else state.plus(blocking)
 
     def watch(self, watch: PoolWatch) -> None:
         """Let `watch` record every wait for a link."""
         self._watch = watch
+        if self._blocking is not None:
+            self._blocking.watch(watch)
 
     async def _open_link(self, until: float | None) -> Link:
         self._opening += 1
@@ -304,6 +316,8 @@ class Pool:
     async def close(self) -> None:
         """Close idle links now. A leased link is closed when it is released."""
         self._closed = True
+        if self._blocking is not None:
+            await self._blocking.close()
         idle, self._idle = self._idle, []
         self._open -= len(idle)
         if self._loop is asyncio.get_running_loop():
@@ -319,6 +333,10 @@ class Pool:
         self._start_empty()
         if self._polling is not None:
             self._polling.forget()
+
+
+def _blocks(commands: Sequence[Command]) -> bool:
+    return any(command[0] in _BLOCKING for command in commands)
 
 
 _POOLS: Final[WeakSet[Pool]] = WeakSet()

@@ -62,6 +62,7 @@ class Store:
         *,
         namespace: str | None = None,
         retention: Mapping[str, timedelta] | None = None,
+        durable: str | None = None,
         **options: Any,
     ) -> Store:
         """Connect, and check that the server answers. Use the store as a context manager, or `close` it.
@@ -70,16 +71,19 @@ class Store:
             url: `redis://`, `rediss://`, `unix://`, `embedded:`, or `redis+sentinel://` and `rediss+sentinel://`.
             namespace: the tenant; separates tenants and tests.
             retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
+            durable: what every write waits for: `disk`, or `replicas:N`; nothing by default.
             options: options of the connection, such as `timeout` in seconds, and `meter_provider` and
                 `tracer_provider` of OpenTelemetry, by default the global ones.
 
         Raises:
-            ConfigurationError: an option is not valid.
+            ConfigurationError: an option is not valid, or the server cannot confirm writes as `durable` asks.
             FormatError: the generated code has a format that this version of keyweave does not know.
             SchemaMismatchError: the namespace holds an index with another definition.
             StoreUnavailableError: the server cannot be used.
         """
-        return cls(open_session(PACKAGE, url, namespace=namespace, retention=retention, **options))
+        return cls(
+            open_session(PACKAGE, url, namespace=namespace, retention=retention, durable=durable, **options)
+        )
 
     @classmethod
     def over(
@@ -98,10 +102,8 @@ class Store:
 
         Args:
             client: `redis.Redis`, or the `master_for(...)` of a Sentinel of `redis.sentinel`. Its replies must be bytes, not decoded.
-            namespace: as for `open`.
-            retention: as for `open`.
+            namespace, retention, durable: as for `open`.
             partitions: None; this version has no other value.
-            durable: None; this version has no other value.
             policy: options that are not the connection's, such as `deadline` in seconds.
 
         Raises:

@@ -1,0 +1,175 @@
+"""Confirming writes: WAITAOF or WAIT goes into the pipeline of a write, directly behind it.
+
+Only the flows of a store with the option `durable` run inside `confirmed`. Flows say which of the commands that they send
+write rows (`Send.confirm`), and know nothing else of durability. An operation goes on to its end when a write of it was not
+confirmed, so that the error has its result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError, Sleep
+from keyweave.errors import ConfigurationError, DurabilityError
+from keyweave.exchange.ask import ask
+from keyweave.exchange.trial import answers_before_fsync
+from keyweave.store.context import Context
+from keyweave.store.durability import Durability
+
+T = TypeVar("T")
+
+_LOG: Final = logging.getLogger("keyweave")
+
+_RESERVE: Final = 0.1
+_MOST_RESERVED: Final = 0.25
+"""The share of the time left, and the seconds at most, that are kept for the reply and for what follows it."""
+
+_WROTE: Final = frozenset({b"OK", b"NEVER"})
+"""First words of the replies of scripts that have written."""
+
+_JOINING: Final = 2.0
+_PAUSE: Final = 0.05
+"""Seconds for which replicas that have just connected may need until they confirm for the first time, and between two looks."""
+
+_TOLERATED: Final = frozenset({"ERR", "NOPERM"})
+
+
+def confirmed(context: Context, flow: Flow[T], until: float | None = None) -> Flow[T]:
+    """Run an operation of a store with the option `durable`, and have every write of it confirmed.
+
+    Args:
+        until: the monotonic time at which the operation's budget ends; by default the policy's `deadline` from now on.
+
+    Raises:
+        DurabilityError: a write was not confirmed in time. Its `result` is what the operation returned.
+        ConfigurationError: the server cannot confirm writes on this level; nothing was written.
+    """
+    end = context.monotonic() + context.policy.deadline if until is None else until
+    level = context.durability
+    return flow if level is None else _confirmed(context, level, flow, end)
+
+
+def _confirmed(context: Context, level: Durability, flow: Flow[T], end: float) -> Flow[T]:
+    lacking: str | None = None
+    answer: Any = None
+    failure: BaseException | None = None
+    try:
+        while True:
+            try:
+                effect = flow.send(answer) if failure is None else flow.throw(failure)
+            except StopIteration as stop:
+                result: T = stop.value
+                break
+            answer = failure = None
+            waits = type(effect) is Send and effect.confirm > 0
+            if waits and level not in context.state.confirmable:
+                yield from require_confirmable(context, level)
+            try:
+                if type(effect) is Send and waits:
+                    answer, reason = yield from _exchange(context, level, effect, end)
+                    lacking = lacking or reason
+                else:
+                    answer = yield effect
+            except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it
+                failure = error
+    finally:
+        # The frame and the exception's traceback refer to each other: only the garbage collector would free them.
+        failure = None
+    if lacking is None:
+        return result
+    raise DurabilityError(
+        f"the write is there, and the server at {context.address} did not confirm durable='{level.level}' in time: {lacking}",
+        level=level.level,
+        result=result,
+    )
+
+
+def _exchange(
+    context: Context, level: Durability, effect: Send, end: float
+) -> Flow[tuple[list[Reply], str | None]]:
+    """Send commands with the confirmation; return their replies, and in words what was missing if it failed."""
+    left = end - context.monotonic()
+    wait = left - min(left * _RESERVE, _MOST_RESERVED)
+    cut = effect.confirm
+    commands = (*effect.commands[:cut], level.command(int(wait * 1000)), *effect.commands[cut:])
+    replies: list[Reply] = yield Send(commands, max(left, 0.001))
+    reply = replies.pop(cut)
+    if level.confirmed(reply) or not any(map(_wrote, replies[:cut])):
+        return replies, None
+    if type(reply) is not ServerError:
+        return replies, level.missing(reply)
+    if reply.code == "UNBLOCKED":
+        # The primary became a replica meanwhile. The write may be lost, so it is sent again with the same ticket.
+        raise ConnectionFailure("closed", f"the server at {context.address} became a replica", sent=True)
+    return replies, reply.message
+
+
+def _wrote(reply: Reply) -> bool:
+    """Return whether a reply says that its command has written: a script's answer, or a number from 1 on."""
+    if type(reply) is list:
+        return reply[0] in _WROTE
+    return type(reply) is int and reply > 0
+
+
+def require_confirmable(context: Context, level: Durability) -> Flow[None]:
+    """Check that the server can confirm writes on a level. Under `everysec`, a warning is logged if WAITAOF is not true.
+
+    Raises:
+        ConfigurationError: it cannot; the message says what to do.
+        StoreUnavailableError: or a subclass.
+    """
+    hidden = context.state.settings_hidden
+    commands: tuple[Command, ...] = (level.command(1),)
+    if not level.replicas and not hidden:
+        commands = (*commands, ("CONFIG", "GET", "appendfsync"))
+    until = context.monotonic() + _JOINING
+    while True:
+        reply, *settings = yield from ask(context, commands, tolerated=_TOLERATED)
+        if type(reply) is not int or reply >= level.replicas or context.monotonic() >= until:
+            break
+        yield Sleep(_PAUSE)
+    appendfsync = _appendfsync(settings)
+    reason = _refusal(level, reply, appendfsync)
+    if reason is not None:
+        raise ConfigurationError(f"durable='{level.level}': the server at {context.address} {reason}")
+    if appendfsync == "everysec" and (yield from answers_before_fsync(context)):
+        _LOG.warning(
+            "durable='disk': the server at %s answers WAITAOF before it has called fsync; set appendfsync always, "
+            "or a power failure loses confirmed writes",
+            context.address,
+        )
+    context.state.confirmable.add(level)
+
+
+def _appendfsync(settings: Sequence[Reply]) -> str | None:
+    """Return the setting in the reply to CONFIG GET; None if it was not asked for or is refused."""
+    if not settings or type(settings[0]) is not list or len(settings[0]) != 2:
+        return None
+    return str(settings[0][1], "utf-8", "replace")
+
+
+def _refusal(level: Durability, reply: Reply, appendfsync: str | None) -> str | None:
+    """Return in words why the server cannot confirm writes, and what to do; None if it can."""
+    if type(reply) is ServerError:
+        text = reply.message.lower()
+        if reply.code == "NOPERM":
+            return f"does not permit {level.verb} to this user; keyweave acl --durable {level.level} prints the rule"
+        if "appendonly" in text:
+            return "keeps no append-only file; set appendonly yes on it, or open the store without durable"
+        if "replica" in text:
+            return "is a replica; open the store on the primary"
+        if "unknown command" in text:
+            return f"does not know {level.verb}; it takes Redis 7.2 or Valkey"
+        return f"refuses {level.verb}: {reply.message}"
+    if level.replicas:
+        if type(reply) is int and reply >= level.replicas:
+            return None
+        found = reply if type(reply) is int else "an unknown number of"
+        return f"has {found} replicas online; add replicas, or lower the number"
+    if appendfsync == "no":
+        return "has appendfsync no, and never confirms; set appendfsync always or everysec"
+    if type(reply) is list and len(reply) == 2:
+        return None
+    return "does not answer WAITAOF with two numbers; it cannot confirm writes"
