@@ -61,7 +61,7 @@ def connect(context: Context) -> Flow[ServerFacts]:
     for reply in replies[:2]:
         if isinstance(reply, ServerError):
             raise refusal_error(context, reply)
-    context.state.clock.set(micros_of(replies[1]))
+    context.clock(context.keyspace.partitions()[0]).set(micros_of(replies[1]))
     # A refused CONFIG GET is not sent again: a server counts and logs every refusal.
     context.state.settings_hidden = context.state.settings_hidden or isinstance(replies[-1], ServerError)
     return facts_in(replies)

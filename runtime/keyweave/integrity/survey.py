@@ -158,7 +158,7 @@ class Survey:
             except CorruptDocumentError:
                 sums.mark(entity.name, place.rest)
                 continue
-            if entity.key_of(record) != place.rest or not fits(context, head, ends):
+            if entity.key_of(record) != place.rest or not fits(context, partition, head, ends):
                 sums.mark(entity.name, place.rest)
             sums.add(entity.name, place.rest, self._weight(partition, entity, record, head))
             if head.revision > sums.highest.get(partition.tag, (0, ""))[0]:
@@ -280,7 +280,7 @@ def score_of(entry: ViewEntry, head: Head) -> float:
     return float(head.revision if entry.score == REVISION else entry.score)
 
 
-def fits(context: Context, head: Head, ends: int) -> bool:
+def fits(context: Context, partition: Partition, head: Head, ends: int) -> bool:
     """Return whether a document's native TTL is right: it ends the grace period after the deadline, or never.
 
     `ends` is the time at which the server frees the document, in ms since 1970; -1 for never.
@@ -289,4 +289,4 @@ def fits(context: Context, head: Head, ends: int) -> bool:
         return ends == -1
     due = head.expires // 1000 + context.policy.grace_ms
     # A TTL that ends in the past would free the document at once, so a repair sets a later end for such a row.
-    return ends == due or (ends > due and due * 1000 <= context.state.clock.now())
+    return ends == due or (ends > due and due * 1000 <= context.clock(partition).now())

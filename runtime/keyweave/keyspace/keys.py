@@ -194,6 +194,10 @@ class Keyspace:
         """Return a SCAN pattern that matches every key of this namespace and no other."""
         return f"{{{_literally(self.namespace.prefix())}:*"
 
+    def patterns(self) -> list[str]:
+        """Return SCAN patterns that each match the keys of one partition and no other."""
+        return [f"{_literally(partition.tag)}*" for partition in self.partitions()]
+
     @staticmethod
     def pattern_of_indexes(partition: Partition, entity: str | None = None) -> str:
         """Return a SCAN pattern that matches every index key of a partition, or of one entity in it, and few other keys."""
