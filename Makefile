@@ -35,7 +35,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
+.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-cluster parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -104,6 +104,14 @@ OVER_REDIS_PY ?= tests/contract tests/evolution tests/expiry/test_retention.py t
 test-redis-py: $(STAMP) ## Run the contract and the suites of writing, reading, retention and evolution over redis-py's clients
 	@echo "test-redis-py: pytest, stores over clients of redis-py"
 	@KEYWEAVE_TEST_CHANNEL=redis_py $(BIN)/python -m pytest -n 2 $(OVER_REDIS_PY) $(TEST_ARGS)
+
+# What a store does by itself, and what scans; the suites that stop, fill or configure the one server say nothing about a cluster.
+ON_A_CLUSTER ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py \
+	tests/integrity tests/read/test_tree.py tests/read/test_select.py tests/write/test_many.py
+
+test-cluster: $(STAMP) ## Run contract, evolution, integrity and retention on a real cluster: 3 masters, 3 replicas
+	@echo "test-cluster: pytest, stores on a cluster of six servers"
+	@KEYWEAVE_TEST_CHANNEL=cluster $(BIN)/python -m pytest -n 2 $(ON_A_CLUSTER) $(TEST_ARGS)
 
 operations-check: $(STAMP) ## Check dashboard and alerts with promtool and a real Prometheus, from Debian's package or the PATH
 	@echo "operations-check: promtool, and a Prometheus that scrapes a store"

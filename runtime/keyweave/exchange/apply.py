@@ -157,6 +157,7 @@ class _Try:
             renew=self.renew,
             again=self.sent,
             writer=context.package.writer,
+            clustered=context.clustered,
         )
 
 

@@ -16,7 +16,7 @@ from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import micros_of
 from keyweave.integrity.drift import Drift, Kind, Suspect
 from keyweave.integrity.scan import WRONGTYPE
-from keyweave.integrity.survey import entries_of, fits, score_of
+from keyweave.integrity.survey import MOVED_TTL, entries_of, fits, score_of
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import text, word
 from keyweave.model.entity import Entity
@@ -232,7 +232,8 @@ def was_freed(context: Context, deadline: Reply, now: int) -> bool:
     """Return whether the native TTL of a row with this entry in the expiry set has passed."""
     if not isinstance(deadline, bytes) or float(deadline) < _FIRST_DEADLINE:
         return False
-    return int(float(deadline)) // 1000 + context.policy.grace_ms <= now // 1000
+    early = MOVED_TTL if context.clustered else 0
+    return int(float(deadline)) // 1000 + context.policy.grace_ms - early <= now // 1000
 
 
 def is_dead(context: Context, partition: Partition, seen: Seen) -> bool:

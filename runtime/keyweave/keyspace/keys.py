@@ -90,9 +90,19 @@ class Namespace:
 
 
 class Partition:
-    """The keys of one partition. They are all in one slot."""
+    """The keys of one partition. They are all in one slot.
 
-    __slots__ = ("_prefixes", "_stored", "clock", "expiry", "group", "index", "schema", "tag")
+    Attributes:
+        group: name of the group of entities.
+        index: number of the partition in its group.
+        tag: hash tag with which every key begins.
+        clock: key of the last revision.
+        expiry: key of the set of deadlines.
+        schema: key of the registry.
+        moving: a key that never exists. A node of a cluster does not run a command with it while the slot moves key by key.
+    """
+
+    __slots__ = ("_prefixes", "_stored", "clock", "expiry", "group", "index", "moving", "schema", "tag")
 
     def __init__(self, prefix: str, group: str, index: int, stored: Mapping[str, str]) -> None:
         self.group: Final = group
@@ -101,6 +111,7 @@ class Partition:
         self.clock: Final = f"{self.tag}@clock"
         self.expiry: Final = f"{self.tag}@expiry"
         self.schema: Final = f"{self.tag}@schema"
+        self.moving: Final = f"{self.tag}@moving"
         self._stored: Final = stored
         self._prefixes: Final[dict[tuple[str, str], str]] = {}
 

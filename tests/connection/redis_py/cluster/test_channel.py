@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -114,14 +115,14 @@ def user(key: str = "u", email: str | None = None) -> User:
     return User(id=key, email=email or f"{key}@x", role=Role.USER)
 
 
-def task(key: str) -> TaskState:
+def task(key: str, status: Status = Status.RUNNING) -> TaskState:
     return TaskState(
         task_exec_id=key,
         task_id="t",
         workflow_exec_id="w",
         workflow_id="f",
         component=Component.TASK,
-        status=Status.RUNNING,
+        status=status,
     )
 
 
@@ -312,7 +313,8 @@ def test_clients_of_a_cluster_that_a_store_cannot_use_are_refused(cluster: Clust
         }
         if flavour == "sync":
             clients["caches replies"] = caching = cluster.client()
-            caching.nodes_manager._cache = object()  # redis-py makes one with a Redis, not with a Valkey
+            manager: Any = caching.nodes_manager
+            manager._cache = object()  # redis-py makes one with a Redis, not with a Valkey
         for message, client in clients.items():
             with pytest.raises(ConfigurationError, match=message):
                 store.over(client)
@@ -372,3 +374,37 @@ def test_a_key_that_moves_under_a_script_that_finds_it_in_an_index_is_waited_for
             do(store.users.by_role(Role.USER).page())
         assert refused.value.code == "TRYAGAIN"
     assert len(do(store.users.by_role(Role.USER).page())) == 1
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_write_is_whole_while_its_slot_moves(cluster: Cluster, opened: Open, flavour: str) -> None:
+    """A script cannot write a key again that it has emptied, while the slot moves, and would end in the middle of a plan."""
+    each = opened(flavour, deadline=0.3, retention={"TaskState": timedelta(days=1)})
+    store, do = each.store, each.do
+    do(store.workflow_states.create(execution()))
+    for key, status in (("a", Status.RUNNING), ("b", Status.PENDING), ("over", Status.SUCCESS)):
+        do(store.task_states.create(task(key, status)))
+
+    def swap(tx: Any) -> None:
+        tx.task_states.update("a", status=Status.PENDING)
+        tx.task_states.update("b", status=Status.RUNNING)
+
+    async def swap_awaited(tx: Any) -> None:
+        await tx.task_states.update("a", status=Status.PENDING)
+        await tx.task_states.update("b", status=Status.RUNNING)
+
+    def write() -> Any:
+        return do(store.transact(swap_awaited if flavour == "aio" else swap))
+
+    context = store.session.context
+    slot = slot_of(context.partition(context.package.entities["TaskState"]).clock)
+    with cluster.moving(slot, cluster.other_master(cluster.owner(slot))):
+        with pytest.raises(StoreUnavailableError) as refused:
+            write()
+        assert refused.value.code == "TRYAGAIN"
+    assert do(store.check()).clean
+    statuses = [do(store.task_states.get(key)).status for key in ("a", "b")]
+    assert statuses == [Status.RUNNING, Status.PENDING]
+    write()
+    assert do(store.check()).clean
+    assert do(store.task_states.get("b")).status is Status.RUNNING
