@@ -12,7 +12,7 @@ from typing import Final
 
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
 from keyweave.exchange.ask import failure_error, refusal_error
-from keyweave.exchange.deadline import micros_of
+from keyweave.exchange.deadline import micros_of, server_time
 from keyweave.health.facts import ServerFacts, read_facts
 from keyweave.store.context import Context
 
@@ -62,6 +62,9 @@ def connect(context: Context) -> Flow[ServerFacts]:
         if isinstance(reply, ServerError):
             raise refusal_error(context, reply)
     context.clock(context.keyspace.partitions()[0]).set(micros_of(replies[1]))
+    if context.clustered:
+        for partition in context.keyspace.partitions()[1:]:
+            yield from server_time(context, partition)
     # A refused CONFIG GET is not sent again: a server counts and logs every refusal.
     context.state.settings_hidden = context.state.settings_hidden or isinstance(replies[-1], ServerError)
     return facts_in(replies)

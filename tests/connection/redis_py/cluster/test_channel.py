@@ -20,6 +20,7 @@ from keyweave.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
+from keyweave.exchange.deadline import server_time
 from keyweave.transfer.clear import clear
 from tests.harness import FLAVOURS
 from tests.servers.cluster import Cluster, shared_cluster, slot_of
@@ -180,6 +181,34 @@ def test_the_groups_of_a_namespace_are_on_different_masters_and_what_scans_reach
         assert sum(do(store.check()).drift.values()) == 8
         assert do(store.session.run(clear(store.session.context))) > 60
         assert client.dbsize(target_nodes=redis.RedisCluster.PRIMARIES) == 0
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_each_group_has_the_clock_of_its_master(opened: Open, flavour: str) -> None:
+    """A store that believed in the clock of another master would send its first write too late, and would send it twice."""
+    each = opened(flavour)
+    store, do = each.store, each.do
+    context = store.session.context
+    clocks = {partition.tag: context.clock(partition) for partition in context.keyspace.partitions()}
+    assert len(set(map(id, clocks.values()))) == 2
+    assert all(abs(clock.now() / 1_000_000 - time.time()) < 5 for clock in clocks.values())
+    do(store.users.create(user()))
+    do(store.workflow_states.create(execution()))
+    assert store.stats.retries == 0
+    # What one master says leaves the other clock alone.
+    users, states = (
+        context.clock(context.partition(context.package.entities[name])) for name in ("User", "WorkflowState")
+    )
+    users.set(1)
+    assert (
+        do(
+            store.session.run(
+                server_time(context, context.partition(context.package.entities["WorkflowState"]))
+            )
+        )
+        > 1
+    )
+    assert users.now() < 10**12 < states.now()
 
 
 @pytest.mark.parametrize("way", WAYS)
