@@ -42,7 +42,14 @@ HANDSHAKE = {"auth", "client", "select"}
 REFUSALS = {"readonly"}
 """The code of a refusal that is the name of a command as well."""
 
-OTHER_MODULES = {"transfer/clear.py", "connection/redis_py/resp3.py"}
+CHANNEL = "connection/redis_py/cluster/"
+"""What routes commands in a cluster: it names those of flows, and sends some of its own."""
+
+OTHER_MODULES = {
+    "transfer/clear.py",
+    "connection/redis_py/resp3.py",
+    *(f"{CHANNEL}{name}.py" for name in ("deliver", "route", "scan")),
+}
 """Flows that are for tests, on servers of their own, and what names commands without sending them."""
 
 ADMIN_MODULES = ("integrity/", "evolution/", "transfer/")
@@ -189,6 +196,9 @@ def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> No
     assert (admins | searching | {"config"}) - permissions.FLOWS == {
         word.partition("|")[0] for word in permissions.ADMIN_FLOWS
     }
+    routing = (runtime / CHANNEL / "deliver.py").read_text(encoding="utf-8")
+    own = (sent(routing) & known) - permissions.FLOWS - permissions.SEARCH - permissions.ADMIN_FLOWS
+    assert own == {word.partition("|")[0] for word in permissions.CLUSTER}
     called = {word.lower() for text in PACKAGE.scripts.values() for word in re.findall(r"'([A-Z]+)'", text)}
     assert called & known == permissions.SCRIPTS | permissions.ADMIN_SCRIPTS
 
@@ -206,6 +216,7 @@ def sent(source: str) -> set[str]:
         ("redis://db/3", {"select"}),
         ("redis://db?client_name=me", {"client|setname"}),
         ("redis://db/3?client_name=me", {"select", "client|setname"}),
+        ("redis+cluster://db", {"asking", "cluster|slots"}),
     ],
 )
 def test_what_a_url_makes_connections_send_is_permitted(address: str, more: set[str]) -> None:

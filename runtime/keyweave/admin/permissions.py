@@ -106,6 +106,9 @@ ADMIN_FLOWS: Final = frozenset(
 all keys and the server's settings. An application also sends CONFIG GET when it opens a store, and works without the reply."""
 
 
+CLUSTER: Final = frozenset({"asking", "cluster|slots"})
+"""The commands by which a channel finds its way in a cluster."""
+
 ADMIN_SCRIPTS: Final = frozenset({"persist", "pexpireat", "renamenx", "type"})
 """The commands that scripts call only for repairs."""
 
@@ -128,6 +131,8 @@ def commands(role: Role, settings: ConnectionSettings, *, search: bool) -> list[
         needed |= SEARCH
     if settings.db:
         needed |= {"select"}
+    if settings.clustered:
+        needed |= CLUSTER
     if settings.client_name:
         needed |= {"client|setname"}
     return sorted(needed)

@@ -1,4 +1,4 @@
-"""Writers of one partition while its slot moves, or its master dies: what they were told is compared with what is there."""
+"""Writers of one partition while its slot moves, or its master dies: acknowledged writes are compared with what is there."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Load:
         wait_until(lambda: self.total >= wanted or bool(self.errors))
 
     def judge(self, lost: int = 0) -> None:
-        """Compare what the callers were told with what is there.
+        """Compare what was acknowledged with what is there.
 
         Args:
             lost: how many acknowledged writes may be missing.
