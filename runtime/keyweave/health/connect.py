@@ -12,7 +12,7 @@ from typing import Final
 
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
 from keyweave.exchange.ask import failure_error, refusal_error
-from keyweave.exchange.deadline import micros_of, server_time
+from keyweave.exchange.deadline import micros_of, time_commands
 from keyweave.health.facts import ServerFacts, read_facts
 from keyweave.store.context import Context
 
@@ -34,6 +34,9 @@ _TRANSIENT: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "MASTERDOWN"})
 
 _WRITES: Final = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS"})
 """Error codes of a server that refuses writes and would run the script otherwise."""
+
+_ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"})
+"""Error codes of a cluster that does not serve the keys here, or not now. Whether it runs scripts is not known."""
 
 _UNDECLARED: Final = re.compile("undeclared|not declared", re.IGNORECASE)
 """Matches the error of a script that accesses a key which the caller did not declare."""
@@ -64,7 +67,9 @@ def connect(context: Context) -> Flow[ServerFacts]:
     context.clock(context.keyspace.partitions()[0]).set(micros_of(replies[1]))
     if context.clustered:
         for partition in context.keyspace.partitions()[1:]:
-            yield from server_time(context, partition)
+            time, *_ = yield from ask_once(context, time_commands(context, partition))
+            if not isinstance(time, ServerError):
+                context.clock(partition).set(micros_of(time))
     # A refused CONFIG GET is not sent again: a server counts and logs every refusal.
     context.state.settings_hidden = context.state.settings_hidden or isinstance(replies[-1], ServerError)
     return facts_in(replies)
@@ -90,7 +95,7 @@ def facts_in(replies: Sequence[Reply]) -> ServerFacts:
     return read_facts(
         info,
         settings,
-        scripts=None if code in _TRANSIENT else code is None or code in _WRITES,
+        scripts=None if code in _TRANSIENT | _ELSEWHERE else code is None or code in _WRITES,
         declared_keys=isinstance(probe, ServerError) and _UNDECLARED.search(probe.message) is not None,
-        refusal=code if code in _WRITES else None,
+        refusal=code if code in _WRITES | _ELSEWHERE else None,
     )

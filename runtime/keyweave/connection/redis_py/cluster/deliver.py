@@ -47,14 +47,16 @@ class _Unit:
     Attributes:
         places: of the commands in the pipeline.
         slot: of the keys.
+        has_key: whether a command has a key. Others go to any master if the slot has none.
         asked: the node that imports the slot and has the keys already.
     """
 
-    __slots__ = ("asked", "places", "slot")
+    __slots__ = ("asked", "has_key", "places", "slot")
 
     def __init__(self, places: list[int], slot: int | None) -> None:
         self.places: Final = places
         self.slot = slot
+        self.has_key = True
         self.asked: Node | None = None
 
 
@@ -130,7 +132,7 @@ def _units(commands: Sequence[Command]) -> list[_Unit]:
             without_key.append(unit)
     along = next((unit.slot for unit in units if unit.slot is not None), None)
     for unit in without_key:
-        unit.slot = along
+        unit.slot, unit.has_key = along, False
     return units
 
 
@@ -140,7 +142,9 @@ def _by_node(
     """Return one pipeline for each node. A unit whose slot has no owner gets its reply here."""
     groups: dict[tuple[Node, bool], list[_Unit]] = {}
     for unit in units:
-        node = unit.asked or (_any(slots) if unit.slot is None else slots.owner(unit.slot))
+        node = unit.asked or (None if unit.slot is None else slots.owner(unit.slot))
+        if node is None and not unit.has_key and slots.masters:
+            node = slots.masters[0]
         if node is None:
             slots.stale = True
             for place in unit.places:
@@ -148,10 +152,6 @@ def _by_node(
         else:
             groups.setdefault((node, unit.asked is not None), []).append(unit)
     return [(node, asking, group) for (node, asking), group in groups.items()]
-
-
-def _any(slots: SlotMap) -> Node | None:
-    return slots.masters[0] if slots.masters else None
 
 
 def _words(
