@@ -60,7 +60,7 @@ _REFUSALS: Final[dict[str, tuple[type[KeyweaveError], str]]] = {
 _SCRIPT_DENIED: Final = re.compile(r"ACL failure in script|user executing the script can't ")
 """In the text of an error reply with the code ERR: the user lacks a permission that a script needs."""
 
-_MOVING: Final = "ttempted to access a non local key"
+_MOVING: Final = re.compile("attempted to access a non local key|during rehashing of the slot", re.IGNORECASE)
 """In the text of an error reply with the code ERR: a script met a key that has moved to another node, while its slot moves. A
 script that only reads may run again."""
 
@@ -91,7 +91,7 @@ def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
 
 
 def _meets_moved_key(refusal: ServerError) -> bool:
-    return refusal.code == "ERR" and _MOVING in refusal.message
+    return refusal.code == "ERR" and _MOVING.search(refusal.message) is not None
 
 
 def failure_error(context: Context, failure: ConnectionFailure) -> KeyweaveError:

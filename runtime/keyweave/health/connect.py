@@ -38,8 +38,11 @@ _WRITES: Final = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS"})
 _ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"})
 """Error codes of a cluster that does not serve the keys here, or not now. Whether it runs scripts is not known."""
 
-_UNDECLARED: Final = re.compile("undeclared|not declared", re.IGNORECASE)
-"""Matches the error of a script that accesses a key which the caller did not declare."""
+_UNDECLARED: Final = re.compile(
+    "(?!.*rehashing of the slot).*(undeclared|not declared)", re.IGNORECASE | re.DOTALL
+)
+"""Matches the error of a script that accesses a key which the caller did not declare, but not where that is refused only because
+its slot moves."""
 
 SETTINGS: Final[Command] = ("CONFIG", "GET", "appendfsync", "save")
 """The last of `questions`, which many managed services refuse."""
@@ -96,6 +99,6 @@ def facts_in(replies: Sequence[Reply]) -> ServerFacts:
         info,
         settings,
         scripts=None if code in _TRANSIENT | _ELSEWHERE else code is None or code in _WRITES,
-        declared_keys=isinstance(probe, ServerError) and _UNDECLARED.search(probe.message) is not None,
+        declared_keys=isinstance(probe, ServerError) and _UNDECLARED.match(probe.message) is not None,
         refusal=code if code in _WRITES | _ELSEWHERE else None,
     )

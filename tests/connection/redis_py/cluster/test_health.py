@@ -64,3 +64,9 @@ def test_a_cluster_that_has_failed_is_critical(cluster: Cluster) -> None:
             health = examined(cluster.url)
         assert not health.serving
         assert "the cluster does not serve" in critical(health)["writes-refused"]
+
+
+def test_a_slot_that_moves_says_nothing_about_the_keys_of_scripts(cluster: Cluster) -> None:
+    """Meanwhile a script may access no key that it did not declare. At other times it may."""
+    with cluster.moving(slot(), cluster.other_master(cluster.owner(slot()))):
+        assert not examined(cluster.url).server.declared_keys

@@ -12,6 +12,7 @@ import pytest
 from tests.connection.redis_py.cluster.load import MOST_LOST, WRITERS, Load, move
 from tests.harness import FLAVOURS
 from tests.servers.cluster import Cluster, shared_cluster
+from tests.servers.running import chosen_server
 
 
 @pytest.fixture
@@ -21,13 +22,11 @@ def cluster() -> Iterator[Cluster]:
     shared.restore()
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["key by key", "whole"])
+@pytest.mark.parametrize("whole", [False, True] if chosen_server() == "embedded" else [False])
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_a_hot_slot_moves_without_an_error(
     cluster: Cluster, flavour: str, whole: bool, record_property: Callable[[str, object], None]
 ) -> None:
-    if whole and not cluster.migrates_atomically:
-        pytest.skip("this server moves slots key by key only")
     load = Load(cluster, flavour)
     with load.running():
         for _ in range(2):
