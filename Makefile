@@ -37,7 +37,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
+.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -115,6 +115,18 @@ test-managed: $(STAMP) ## Run the contract on servers restricted as managed serv
 		echo "test-managed: pytest, the contract on $$profile"; \
 		KEYWEAVE_TEST_PROFILE=$$profile $(BIN)/python -m pytest -q -n 2 tests/contract $(TEST_ARGS) || exit 1; \
 	done
+
+# What a store does by itself, and what scans; the suites that stop, fill or configure the one server say nothing about a cluster.
+ON_A_CLUSTER ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py \
+	tests/integrity tests/read/test_tree.py tests/read/test_select.py tests/write/test_many.py
+
+test-cluster: $(STAMP) ## Run contract, evolution, integrity and retention on a real cluster: 3 masters, 3 replicas
+	@echo "test-cluster: pytest, stores on a cluster of six servers"
+	@KEYWEAVE_TEST_CHANNEL=cluster $(BIN)/python -m pytest -n 2 $(ON_A_CLUSTER) $(TEST_ARGS)
+
+cluster-load: $(STAMP) ## Move a hot slot and kill masters under 16 writers, many times (RUNS=200)
+	@echo "cluster-load: moves and failures of a real cluster under writers"
+	@$(BIN)/python -m tests.connection.redis_py.cluster --rounds $(RUNS)
 
 operations-check: $(STAMP) ## Check dashboard and alerts with promtool and a real Prometheus, from Debian's package or the PATH
 	@echo "operations-check: promtool, and a Prometheus that scrapes a store"

@@ -1,13 +1,9 @@
-"""Stores over a client of redis-py in place of a store's own connections.
-
-`KEYWEAVE_TEST_CHANNEL=redis_py` lets every store that the tests open by `opened_store` use such a client.
-"""
+"""Stores over a client of redis-py in place of a store's own connections, where `tests.channels` chooses that."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -19,9 +15,8 @@ from keyweave.connection.redis_py.client import no_retries, tls_options
 from keyweave.connection.settings import ConnectionSettings, parse_url
 from keyweave.embedded import server
 from keyweave.store.policy import Policy
-
-CHOICE: Final = "KEYWEAVE_TEST_CHANNEL"
-CHANNELS: Final = ("direct", "redis_py")
+from tests.channels import chosen_channel
+from tests.servers.cluster import shared_cluster
 
 _POLICY: Final = {field.name for field in dataclasses.fields(Policy)}
 _OVER: Final = _POLICY | {
@@ -32,18 +27,6 @@ _OVER: Final = _POLICY | {
     "tracer_provider",
     "meter_provider",
 }
-
-
-def chosen_channel(environment: Mapping[str, str] = os.environ) -> str:
-    """The channel under test: one of `CHANNELS`.
-
-    Raises:
-        ValueError: the variable names none of them.
-    """
-    chosen = environment.get(CHOICE) or CHANNELS[0]
-    if chosen not in CHANNELS:
-        raise ValueError(f"{CHOICE}={chosen}: must be one of {', '.join(CHANNELS)}")
-    return chosen
 
 
 def opened_store(module: Any, flavour: str, url: str, **options: Any) -> Any:
@@ -91,6 +74,8 @@ def client_at(
         more: arguments of the client.
         options: as in a URL of Keyweave.
     """
+    if url.startswith("redis+cluster:"):
+        return _cluster_client(asynchronous, more, options)
     settings = parse_url(url, **options)
     lease = None
     if settings.scheme == "embedded":
@@ -109,6 +94,27 @@ def client_at(
             await asyncio.to_thread(lease.release)
 
     return client, aclose if asynchronous else close
+
+
+def _cluster_client(
+    asynchronous: bool, more: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    cluster = shared_cluster()
+    settings = parse_url(cluster.url, **options)
+    own: dict[str, Any] = {
+        "socket_timeout": settings.timeout,
+        "socket_connect_timeout": settings.connect_timeout,
+        "client_name": settings.client_name,
+        "max_connections": settings.pool_size,
+        "health_check_interval": settings.health_check_interval,
+        **more,
+    }
+    if not asynchronous:
+        client = cluster.client(**own)
+        return client, client.close
+    startup = [redis.asyncio.cluster.ClusterNode(*each) for each in cluster.addresses]
+    waiting = redis.asyncio.RedisCluster(startup_nodes=startup, **own)
+    return waiting, waiting.aclose
 
 
 def _client(settings: ConnectionSettings, asynchronous: bool, more: Mapping[str, Any]) -> Any:

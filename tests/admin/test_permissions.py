@@ -44,12 +44,15 @@ REFUSALS = {"readonly"}
 
 PROBES = {"scan", "script"}
 """What `keyweave health` sends to learn whether it is refused."""
+CHANNEL = "connection/redis_py/cluster/"
+"""What routes commands in a cluster: it names those of flows, and sends some of its own."""
 
 OTHER_MODULES = {
     "transfer/clear.py",
     "connection/redis_py/resp3.py",
     "exchange/bound.py",
     "health/restrictions.py",
+    *(f"{CHANNEL}{name}.py" for name in ("deliver", "route", "scan")),
 }
 """Flows that are for tests, on servers of their own, what names commands without sending them, and what sends them to be refused."""
 
@@ -199,6 +202,9 @@ def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> No
     assert (admins | searching | {"config"}) - permissions.FLOWS - permissions.CONFIRMING == {
         word.partition("|")[0] for word in permissions.ADMIN_FLOWS
     }
+    routing = (runtime / CHANNEL / "deliver.py").read_text(encoding="utf-8")
+    own = (sent(routing) & known) - permissions.FLOWS - permissions.SEARCH - permissions.ADMIN_FLOWS
+    assert own == {word.partition("|")[0] for word in permissions.CLUSTER}
     called = {word.lower() for text in PACKAGE.scripts.values() for word in re.findall(r"'([A-Z]+)'", text)}
     assert called & known == permissions.SCRIPTS | permissions.ADMIN_SCRIPTS
 
@@ -216,6 +222,7 @@ def sent(source: str) -> set[str]:
         ("redis://db/3", {"select"}),
         ("redis://db?client_name=me", {"client|setname"}),
         ("redis://db/3?client_name=me", {"select", "client|setname"}),
+        ("redis+cluster://db", {"asking", "cluster|slots"}),
     ],
 )
 def test_what_a_url_makes_connections_send_is_permitted(address: str, more: set[str]) -> None:

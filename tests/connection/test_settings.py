@@ -42,6 +42,14 @@ READ = {
     "redis://db?timeout=1.5&connect_timeout=1&deadline=3&pool_timeout=0&pool_size=9": {
         "timeout": 1.5, "connect_timeout": 1.0, "deadline": 3.0, "pool_timeout": 0.0, "pool_size": 9,
     },
+    "redis+cluster://c1": {
+        "scheme": "redis+cluster", "nodes": (("c1", 6379),), "host": "c1", "service": "", "encrypted": False, "clustered": True,
+    },
+    "rediss+cluster://u:p@c1:7000,[::1]:7001?tls_verify=no": {
+        "scheme": "rediss+cluster", "nodes": (("c1", 7000), ("::1", 7001)), "username": "u", "password": "p",
+        "encrypted": True, "clustered": True, "address": "c1:7000,[::1]:7001",
+    },
+    "redis+cluster://c1/0": {"db": 0},
     "redis+sentinel://s1/mymaster": {
         "scheme": "redis+sentinel", "nodes": (("s1", 26379),), "service": "mymaster", "db": 0, "encrypted": False,
         "address": "mymaster of s1:26379",
@@ -91,6 +99,12 @@ REFUSED = [
     ("redis://:a\nb@db", "the URL contains a control character"),
     ("unix://", "path: a unix URL names the socket"),
     ("unix://run/r.sock", "three slashes"),
+    ("redis+cluster://c1,c2/1", "db: a Redis Cluster has database 0 only"),
+    ("redis+cluster://c1?db=2", "db: a Redis Cluster has database 0 only"),
+    ("redis+cluster://", "host: missing in the URL"),
+    ("redis+cluster://c1,,c2", "host: missing in the URL"),
+    ("redis+cluster://c1/x", "db: must be a whole number"),
+    ("redis+clustre://c1", "did you mean 'redis+cluster'?"),
     ("redis+sentinel://s1,s2", "service: a Sentinel URL names the service"),
     ("redis+sentinel://s1/", "service: a Sentinel URL names the service"),
     ("redis+sentinel://s1,,s3/mymaster", "host: missing in the URL"),

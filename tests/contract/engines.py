@@ -15,10 +15,11 @@ from compozy_store.package import PACKAGE
 from keyweave.aio.session import Session
 from keyweave.health.connect import connect
 from keyweave.opening.prepare import prepare
+from tests.channels import chosen_channel
 from tests.fakes import fake_async_shell
 from tests.oracle.engine import PostgresEngine
 from tests.oracle.server import session_dsn
-from tests.over import chosen_channel, opened_store
+from tests.over import opened_store
 from tests.servers.managed import chosen_profile
 from tests.servers.running import chosen_server, server_url
 

@@ -85,7 +85,8 @@ def test_a_row_of_an_entity_without_retention_never_asks_for_the_time() -> None:
 
 def test_what_depends_on_no_row_uses_an_estimate_for_a_minute() -> None:
     scripted = opened()
+    context, partition = scripted.context, scripted.context.keyspace.partitions()[0]
     scripted.time.now += 59.0
-    assert scripted.run(current_time(scripted.context), []) == NOW + 59_000_000
+    assert scripted.run(current_time(context, partition), []) == NOW + 59_000_000
     scripted.time.now += 2.0
-    assert scripted.run(current_time(scripted.context), [[time_of(NOW + 5 * MINUTE)]]) == NOW + 5 * MINUTE
+    assert scripted.run(current_time(context, partition), [[time_of(NOW + 5 * MINUTE)]]) == NOW + 5 * MINUTE

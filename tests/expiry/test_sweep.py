@@ -388,16 +388,21 @@ def test_a_server_at_its_memory_limit_can_still_be_swept(stores: Harness) -> Non
     """Otherwise its memory could never be freed. Deletes work too; nothing else is written."""
     add_dead(stores, 20)
     add_tasks(stores, [task("extra")])
-    (_, limit), (_, policy) = stores.send(
-        ("CONFIG", "GET", "maxmemory"), ("CONFIG", "GET", "maxmemory-policy")
+    context = stores.db.session.context
+    # On a cluster, the key leads to the server that has the rows.
+    there: Command = ("EXISTS", context.partition(context.package.entities["TaskState"]).clock)
+    _, (_, limit), (_, policy) = stores.send(
+        there, ("CONFIG", "GET", "maxmemory"), ("CONFIG", "GET", "maxmemory-policy")
     )
-    stores.send(("CONFIG", "SET", "maxmemory-policy", "noeviction"), ("CONFIG", "SET", "maxmemory", 1))
+    stores.send(there, ("CONFIG", "SET", "maxmemory-policy", "noeviction"), ("CONFIG", "SET", "maxmemory", 1))
     try:
         with pytest.raises(StoreOutOfMemoryError):
             stores.do(stores.db.task_states.create(task("more")))
         assert stores.do(stores.db.sweep()) == 20
         stores.do(stores.db.task_states.delete("extra"))
     finally:
-        stores.send(("CONFIG", "SET", "maxmemory", limit), ("CONFIG", "SET", "maxmemory-policy", policy))
+        stores.send(
+            there, ("CONFIG", "SET", "maxmemory", limit), ("CONFIG", "SET", "maxmemory-policy", policy)
+        )
     assert stores.do(stores.db.task_states.all().count()) == 2
     assert stores.clean()

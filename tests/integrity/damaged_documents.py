@@ -260,7 +260,7 @@ DAMAGES = [  # Documents
     ),
     Damage(
         "delete everything that is derived",
-        lambda s: s.send(("DEL", *derived(s))),
+        lambda s: s.send(*(("DEL", key) for key in derived(s))),
         {Kind.MISSING_ENTRY, Kind.MISSING_CLAIM, Kind.MISSING_DEADLINE},
     ),
 ]

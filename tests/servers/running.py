@@ -32,6 +32,7 @@ from keyweave.connection.settings import parse_url
 from keyweave.effects import Flow, Send
 from keyweave.store.script import Script, scripts_of
 from keyweave.sync import shell as sync
+from tests.channels import chosen_channel
 from tests.servers.redis8 import server_command
 
 CHOICE: Final = "KEYWEAVE_TEST_SERVER"
@@ -73,6 +74,8 @@ def server_url() -> str:
     profile = chosen_profile()
     if profile is not None:
         return service_url(profile)
+    if chosen_channel() == "cluster":
+        return _cluster_url()
     url = _started_server()
     with sync.Shell(parse_url(url)) as shell:
         shell.run(_loading(scripts_of(PACKAGE.scripts)))
@@ -89,6 +92,17 @@ def _started_server() -> str:
     stack = ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(running_redis8())
+
+
+def _cluster_url() -> str:
+    """The URL of the cluster of this process. Each master knows every script."""
+    from tests.servers.cluster import shared_cluster  # is made of servers of this module
+
+    cluster = shared_cluster()
+    for node in cluster.masters():
+        for script in scripts_of(PACKAGE.scripts).values():
+            node.ask("SCRIPT", "LOAD", script.text)
+    return cluster.url
 
 
 def _loading(scripts: Mapping[str, Script]) -> Flow[None]:

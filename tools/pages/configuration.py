@@ -70,7 +70,8 @@ _URLS: Final = """\
 | `embedded:` | a Valkey server that this program starts; its data is deleted when the program's last store closes |
 | `embedded:PATH` | the same, but its data is kept in the folder PATH |
 | `redis+sentinel://[user[:password]@]host[:port][,host[:port]...]/service[/db]` | the master that these Sentinels name; needs the extra `redis` |
-| `rediss+sentinel://…` | the same over TLS |
+| `redis+cluster://[user[:password]@]host[:port][,host[:port]...]` | a Redis Cluster to which these nodes belong; needs the extra `redis` |
+| `rediss+sentinel://…`, `rediss+cluster://…` | the same over TLS |
 
 Percent-encode `/`, `?`, `#`, `@` and `%` in user, password, host and path. The default port is {port}, of a Sentinel {sentinel}.
 `Store.over(client)` takes a client of redis-py instead of a URL; see [topologies](topologies.md).

@@ -114,7 +114,7 @@ def _import(session: Session, file: Path, contents: Contents, imported: Imported
 
 def _import_history(session: Session, file: Path, imported: Imported) -> None:
     context = session.context
-    now = session.shell.run(server_time(context))
+    now = session.shell.run(server_time(context, context.keyspace.partitions()[0]))
     digest, total = hashlib.sha256(), 0
     for line in _lines(file):
         digest.update(line)

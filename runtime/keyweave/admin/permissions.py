@@ -112,6 +112,9 @@ ADMIN_FLOWS: Final = frozenset(
 all keys and the server's settings. An application also sends CONFIG GET when it opens a store, and works without the reply."""
 
 
+CLUSTER: Final = frozenset({"asking", "cluster|slots"})
+"""The commands by which a channel finds its way in a cluster."""
+
 ADMIN_SCRIPTS: Final = frozenset({"persist", "pexpireat", "renamenx", "type"})
 """The commands that scripts call only for repairs."""
 
@@ -139,6 +142,8 @@ def commands(
         needed |= {durability.verb.lower()}
     if settings.db:
         needed |= {"select"}
+    if settings.clustered:
+        needed |= CLUSTER
     if settings.client_name:
         needed |= {"client|setname"}
     if settings.scheme in SENTINEL:

@@ -370,6 +370,7 @@ class Plan:
         renew: bool,
         again: bool,
         writer: str,
+        clustered: bool,
     ) -> Command:
         """Return the command that applies this plan.
 
@@ -382,6 +383,8 @@ class Plan:
             renew: whether the server extends the life of the ledger.
             again: whether an earlier try may still be on its way.
             writer: digest of the indexes that this code keeps.
+            clustered: whether the partition is on a cluster. There the plan names one key more, which never exists: without it a
+                slot that moves key by key could end the script in the middle, when it writes a key again that it has emptied.
         """
         partition = self.partition
         views = _FIXED_KEYS + len(self._documents)
@@ -389,7 +392,7 @@ class Plan:
         return (
             verb,
             sha_or_text,
-            claims + len(self._claims),
+            claims + len(self._claims) + clustered,
             partition.clock,
             partition.expiry,
             partition.ledger(ticket.session),
@@ -397,6 +400,7 @@ class Plan:
             *self._documents,
             *self._views,
             *self._claims,
+            *((partition.moving,) if clustered else ()),
             self.op,
             ticket.slot,
             ticket.sequence,

@@ -277,7 +277,7 @@ def _child(context: Context, member: Member, document: bytes | None) -> Flow[Cha
         return None
     if not referrer.reference.cascade:
         expires = child.old.expires
-        if not expires or not (yield from deadline_passed(context, expires)):
+        if not expires or not (yield from deadline_passed(context, context.partition(entity), expires)):
             raise restricted(parent, entity, referrer.reference.field)
         context.state.stats.meet_expired(entity.name)
     return child

@@ -17,9 +17,12 @@ from keyweave.errors import ConfigurationError
 DEFAULT_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
-SCHEMES: Final = ("redis", "rediss", "unix", "embedded", *SENTINEL)
+CLUSTER: Final = ("redis+cluster", "rediss+cluster")
+SCHEMES: Final = ("redis", "rediss", "unix", "embedded", *SENTINEL, *CLUSTER)
 
-NEEDS_REDIS_PY: Final = "a URL of Sentinels needs redis-py; install it with: pip install 'keyweave[redis]'"
+NEEDS_REDIS_PY: Final = (
+    "a URL of Sentinels or of a cluster needs redis-py; install it with: pip install 'keyweave[redis]'"
+)
 
 _URL: Final = re.compile(r"([a-z+]+)://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _EMBEDDED: Final = re.compile(r"embedded:(?!//)([^?]*)(?:\?(.*))?", re.IGNORECASE)
@@ -31,9 +34,9 @@ class ConnectionSettings:
     """One store's address, credentials and limits. Times are in seconds.
 
     Attributes:
-        scheme: `redis` (TCP), `rediss` (TCP with TLS), `unix` (socket), `embedded` (a server that Keyweave starts), or `redis+sentinel` and `rediss+sentinel` (a server that Sentinels name).
-        host, port: of a TCP server, or of the first Sentinel.
-        nodes: host and port of every Sentinel.
+        scheme: `redis` (TCP), `rediss` (TCP with TLS), `unix` (socket), `embedded` (a server that Keyweave starts), `redis+sentinel` and `rediss+sentinel` (a server that Sentinels name), or `redis+cluster` and `rediss+cluster` (the masters of a cluster).
+        host, port: of a TCP server, or of the first Sentinel or node of a cluster.
+        nodes: host and port of every Sentinel, or of some nodes of a cluster.
         service: the name by which the Sentinels know the server; empty for other schemes.
         path: the socket of `unix`, or the data folder of `embedded` (empty: the data is lost with the last store).
         db: number of the logical database.
@@ -80,19 +83,26 @@ class ConnectionSettings:
 
     @property
     def address(self) -> str:
-        """`host:port`, the socket's path, `embedded:PATH`, or `SERVICE of host:port,host:port`: the server in messages."""
+        """`host:port`, the socket's path, `embedded:PATH`, `SERVICE of host:port,host:port`, or `host:port,host:port`: the server in messages."""
         if self.scheme == "unix":
             return self.path
         if self.scheme == "embedded":
             return f"embedded:{self.path}"
         if self.service:
             return f"{self.service} of {','.join(_location(*node) for node in self.nodes)}"
+        if self.nodes:
+            return ",".join(_location(*node) for node in self.nodes)
         return _location(self.host, self.port)
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the data is spread over the masters of a cluster."""
+        return self.scheme in CLUSTER
 
     @property
     def encrypted(self) -> bool:
         """Whether the connection uses TLS."""
-        return self.scheme in ("rediss", "rediss+sentinel")
+        return self.scheme.startswith("rediss")
 
     @property
     def local(self) -> bool:
@@ -127,8 +137,9 @@ def parse_url(url: str, **options: object) -> ConnectionSettings:
 
     Schemes: `redis://[user[:password]@]host[:port][/db]`, `rediss://` the same with TLS,
     `unix:///path/of/socket`, `embedded:`, `embedded:PATH`, and
-    `redis+sentinel://[user[:password]@]host[:port][,host[:port]...]/service[/db]`, `rediss+sentinel://` the same with
-    TLS. User, password, host, service and path are percent-decoded.
+    `redis+sentinel://[user[:password]@]host[:port][,host[:port]...]/service[/db]`,
+    `redis+cluster://[user[:password]@]host[:port][,host[:port]...]`, `rediss+sentinel://` and `rediss+cluster://` the same
+    with TLS. User, password, host, service and path are percent-decoded.
 
     Raises:
         ConfigurationError: the URL or an option is not valid. The message names the option.
@@ -162,8 +173,8 @@ def _split_url(url: str) -> tuple[dict[str, object], str | None]:
         if "#" in url and scheme in SCHEMES:
             raise ConfigurationError("the URL contains a '#': percent-encode it (%23) inside a password")
         expected = (
-            "redis://host:port/db, rediss://host:port/db, unix:///path/of/socket, embedded:, embedded:PATH or "
-            "redis+sentinel://host:port,host:port/service/db"
+            "redis://host:port/db, rediss://host:port/db, unix:///path/of/socket, embedded:, embedded:PATH, "
+            "redis+sentinel://host:port,host:port/service/db or redis+cluster://host:port,host:port"
         )
         raise ConfigurationError(f"the URL must have the form {expected}{suggestion(scheme, SCHEMES)}")
     scheme, authority, path, query = match[1].lower(), match[2], match[3] or "", match[4]
@@ -185,14 +196,16 @@ def _split_url(url: str) -> tuple[dict[str, object], str | None]:
             raise ConfigurationError("a unix URL has three slashes: unix:///path/of/socket")
         parts["path"] = decoded("path", path)
     elif scheme in SENTINEL:
-        parts |= _sentinels(location) | _service(path)
+        parts |= _several(location, SENTINEL_PORT) | _service(path)
+    elif scheme in CLUSTER:
+        parts |= _several(location, DEFAULT_PORT) | _database(path)
     else:
         parts |= _host_and_port(location) | _database(path)
     return parts, query
 
 
-def _sentinels(location: str) -> dict[str, object]:
-    found = tuple(_host_and_port(each, SENTINEL_PORT) for each in location.split(","))
+def _several(location: str, port: int) -> dict[str, object]:
+    found = tuple(_host_and_port(each, port) for each in location.split(","))
     nodes = tuple((each["host"], each["port"]) for each in found)
     return {**found[0], "nodes": nodes}
 
@@ -256,6 +269,8 @@ def _consistent(settings: ConnectionSettings) -> ConnectionSettings:
         raise ConfigurationError("tls_key_file: also needs tls_cert_file")
     if settings.scheme == "unix" and len(settings.path.encode()) < 2:
         raise ConfigurationError("path: a unix URL names the socket: unix:///path/of/socket")
+    if settings.clustered and settings.db:
+        raise ConfigurationError("db: a Redis Cluster has database 0 only; leave the database out of the URL")
     if settings.scheme == "embedded" and (settings.username or settings.password):
         raise ConfigurationError("username, password: the embedded server has no credentials")
     return settings

@@ -144,7 +144,9 @@ def _claims(
             record, head = context.codec(place.entity).peek(document)
         except CorruptDocumentError:
             continue
-        if head.expires and (yield from deadline_passed(context, head.expires)):
+        if head.expires and (
+            yield from deadline_passed(context, context.partition(place.entity), head.expires)
+        ):
             continue
         entries = place.entity.entries(record)
         found += [(place.entity.name, entry) for entry in entries if isinstance(entry, ClaimEntry)]

@@ -24,6 +24,7 @@ from keyweave.errors import (
 from keyweave.exchange.ask import TRANSIENT, Backoff, failure_error, refusal_error
 from keyweave.exchange.bound import require_fit
 from keyweave.exchange.recall import recall, renewal
+from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
 
 _UNANSWERED: Final = frozenset({b"REPLAYED", b"LATE", b"NEVER", b"STALE", b"CORRUPT"})
@@ -164,7 +165,7 @@ class _Try:
         self.script: Final = context.scripts["free" if plan.only_removes else "apply"]
         self.ticket = context.state.ledger.take()
         self.renew: Final = context.state.ledger.due_for_renewal(plan.partition.tag)
-        self.until = _not_after(context)
+        self.until = _not_after(context, plan.partition)
         self.sent = False
 
     def command(self, context: Context, verb: str, text: str) -> Command:
@@ -178,6 +179,7 @@ class _Try:
             renew=self.renew,
             again=self.sent,
             writer=context.package.writer,
+            clustered=context.clustered,
         )
 
 
@@ -258,8 +260,8 @@ def _replayed(context: Context, state: _Try, reply: list[Any]) -> Sequence[Any] 
         return cast(Sequence[Any], reply[1].split())
     if word == b"LATE":
         # The server's clock is ahead of what this process believed. Earlier tries are too late as well.
-        context.state.clock.set(int(reply[1]))
-        state.until, state.sent = _not_after(context), False
+        context.clock(state.plan.partition).set(int(reply[1]))
+        state.until, state.sent = _not_after(context, state.plan.partition), False
         return None
     state.sent = _damaged(reply)
     if word != b"NEVER":
@@ -283,9 +285,10 @@ def _earlier_answer(context: Context, state: _Try, error: KeyweaveError, confirm
     raise error
 
 
-def _not_after(context: Context) -> int:
+def _not_after(context: Context, partition: Partition) -> int:
     """The server's time, in microseconds, from which on a plan that is sent now must not be applied any more."""
-    return context.state.clock.now() + int(context.policy.deadline * 1_000_000) + _SLACK
+    clock = context.clock(partition) if context.clustered else context.state.clock
+    return clock.now() + int(context.policy.deadline * 1_000_000) + _SLACK
 
 
 def _outcome_unknown(context: Context, error: KeyweaveError, unsettled: Unsettled) -> OutcomeUnknownError:

@@ -50,12 +50,22 @@ _REFUSALS: Final[dict[str, tuple[type[KeyweaveError], str]]] = {
     "NOREPLICAS": (StoreReadOnlyError, "accepts no writes because it has too few replicas"),
     "NOAUTH": (AuthenticationError, "requires a password"),
     "WRONGPASS": (AuthenticationError, "refused the credentials"),
+    "MOVED": (
+        StoreUnavailableError,
+        "is one node of a Redis Cluster; open the store with a redis+cluster:// URL",
+    ),
+    "TRYAGAIN": (StoreUnavailableError, "is moving the keys to another node of the cluster"),
+    "CLUSTERDOWN": (StoreUnavailableError, "is a Redis Cluster that does not serve these keys now"),
     "BUSY": (StoreTimeoutError, "is busy with a script"),
     "UNKILLABLE": (StoreTimeoutError, "is busy with a script"),
 }
 
 _SCRIPT_DENIED: Final = re.compile(r"ACL failure in script|user executing the script can't ")
 """In the text of an error reply with the code ERR: the user lacks a permission that a script needs."""
+
+_MOVING: Final = re.compile("attempted to access a non local key|during rehashing of the slot", re.IGNORECASE)
+"""In the text of an error reply with the code ERR: a script met a key that has moved to another node, while its slot moves. A
+script that only reads may run again."""
 
 _DENIED_COMMAND: Final = re.compile(r"run the '([^']+)' command")
 
@@ -88,13 +98,17 @@ def refusal_error(context: Context, refusal: ServerError) -> KeyweaveError:
         return error
     if refusal.code == "WRONGTYPE":
         error = CorruptDocumentError("a key holds another type than Keyweave writes; run: keyweave check")
-    else:
-        kind, text = _REFUSALS.get(
-            refusal.code, (StoreUnavailableError, f"refused a command: {refusal.code}")
-        )
-        error = kind(f"the server at {context.address} {text}")
-    error.code = refusal.code
+        error.code = refusal.code
+        return error
+    code = "TRYAGAIN" if _meets_moved_key(refusal) else refusal.code
+    kind, text = _REFUSALS.get(code, (StoreUnavailableError, f"refused a command: {code}"))
+    error = kind(f"the server at {context.address} {text}")
+    error.code = code
     return error
+
+
+def _meets_moved_key(refusal: ServerError) -> bool:
+    return refusal.code == "ERR" and _MOVING.search(refusal.message) is not None
 
 
 def failure_error(context: Context, failure: ConnectionFailure) -> KeyweaveError:
@@ -204,7 +218,7 @@ def ask(
             if refusal is None:
                 return replies if parts is None else _joined(replies, parts)
             error = refusal_error(context, refusal)
-            if refusal.code not in TRANSIENT:
+            if error.code not in TRANSIENT:
                 raise error
         backoff = backoff or Backoff(context)
         yield from backoff.pause(error)
@@ -254,7 +268,7 @@ def ask_scripts(
                 verb, text = "EVAL", script.text
                 continue
             error = refusal_error(context, refusal)
-            if refusal.code not in TRANSIENT:
+            if error.code not in TRANSIENT:
                 raise error
         backoff = backoff or Backoff(context)
         yield from backoff.pause(error)

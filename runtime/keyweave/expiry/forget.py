@@ -112,7 +112,8 @@ def forget(
 def count_swept(context: Context, change: Change) -> None:
     """Count the removal of a row that is past its deadline."""
     if change.old is not None:
-        context.state.stats.sweep(change.entity.name, context.state.clock.now() - change.old.expires)
+        now = context.clock(context.partition(change.entity)).now()
+        context.state.stats.sweep(change.entity.name, now - change.old.expires)
 
 
 def _freed(
@@ -146,7 +147,7 @@ def _freed(
 def _due(context: Context, partition: Partition) -> Flow[list[Row]]:
     """Return the first rows that are past their deadline."""
     known = context.package.entities
-    now = yield from current_time(context)
+    now = yield from current_time(context, partition)
     (due,) = yield from ask(
         context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", 0, _SEARCH_LIMIT),)
     )

@@ -99,7 +99,7 @@ def sweep_step(
     """
     if allowance is None:
         allowance = Allowance(context.monotonic, limit)
-    now = yield from server_time(context)
+    now = yield from server_time(context, partition)
     window = limit * LOOKAHEAD + len(unsweepable.members) - unsweepable.leading
     (members,) = yield from ask(
         context, (("ZRANGEBYSCORE", partition.expiry, "-inf", now, "LIMIT", unsweepable.leading, window),)
@@ -134,7 +134,7 @@ def sweep_row(context: Context, entity: Entity[Any], key: str) -> Flow[bool | No
         return None
     change, family = found
     expires = change.old.expires if change.old is not None else 0
-    if expires == 0 or not (yield from deadline_passed(context, expires)):
+    if expires == 0 or not (yield from deadline_passed(context, context.partition(entity), expires)):
         return None
     removed: bool = yield from remove_rows(context, [change], family)
     if removed:
@@ -209,7 +209,7 @@ def _classify(
         except CorruptDocumentError:
             read.append((row, None))
     passed = yield from deadlines_passed(
-        context, [stored.expires if stored is not None else 0 for _, stored in read]
+        context, partition, [stored.expires if stored is not None else 0 for _, stored in read]
     )
     dead: list[Change] = []
     others: list[Row] = []
@@ -228,7 +228,7 @@ def _overdue(context: Context, partition: Partition, rows: list[Row]) -> Flow[li
         return []
     members = [partition.expiring(*row) for row in rows]
     (deadlines,) = yield from ask(context, (("ZMSCORE", partition.expiry, *members),))
-    now = context.state.clock.now()
+    now = context.clock(partition).now()
     return [
         row
         for row, deadline in zip(rows, deadlines, strict=True)

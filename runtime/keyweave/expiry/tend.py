@@ -151,7 +151,7 @@ def sweep_after_write(context: Context, entity: Entity[Any]) -> Iterable[Effect]
 def _sweep_some(context: Context, entity: Entity[Any]) -> Flow[None]:
     partition = context.partition(entity)
     once = context.without_retries()
-    expired_before = context.state.clock.now() - _MARGIN
+    expired_before = context.clock(partition).now() - _MARGIN
     offset = _SWEEPER_BACKLOG + context.state.unsweepable if context.state.sweepers else 0
     try:
         (due,) = yield from ask(

@@ -12,7 +12,7 @@ from typing import Final
 
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
 from keyweave.exchange.ask import failure_error, refusal_error
-from keyweave.exchange.deadline import micros_of
+from keyweave.exchange.deadline import micros_of, time_commands
 from keyweave.health.facts import ServerFacts, read_facts
 from keyweave.store.context import Context
 
@@ -35,8 +35,14 @@ _TRANSIENT: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "MASTERDOWN"})
 _WRITES: Final = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS"})
 """Error codes of a server that refuses writes and would run the script otherwise."""
 
-_UNDECLARED: Final = re.compile("undeclared|not declared", re.IGNORECASE)
-"""Matches the error of a script that accesses a key which the caller did not declare."""
+_ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"})
+"""Error codes of a cluster that does not serve the keys here, or not now. Whether it runs scripts is not known."""
+
+_UNDECLARED: Final = re.compile(
+    "(?!.*rehashing of the slot).*(undeclared|not declared)", re.IGNORECASE | re.DOTALL
+)
+"""Matches the error of a script that accesses a key which the caller did not declare, but not where that is refused only because
+its slot moves."""
 
 _LASTING: Final = frozenset({"ERR", "NOPERM"})
 """Codes of refusals that do not depend on the server's state."""
@@ -64,7 +70,12 @@ def connect(context: Context) -> Flow[ServerFacts]:
     for reply in replies[:2]:
         if isinstance(reply, ServerError):
             raise refusal_error(context, reply)
-    context.state.clock.set(micros_of(replies[1]))
+    context.clock(context.keyspace.partitions()[0]).set(micros_of(replies[1]))
+    if context.clustered:
+        for partition in context.keyspace.partitions()[1:]:
+            time, *_ = yield from ask_once(context, time_commands(context, partition))
+            if not isinstance(time, ServerError):
+                context.clock(partition).set(micros_of(time))
     # A refused CONFIG GET is not sent again: a server counts and logs every refusal.
     context.state.settings_hidden = context.state.settings_hidden or isinstance(replies[-1], ServerError)
     return facts_in(replies)
@@ -90,9 +101,9 @@ def facts_in(replies: Sequence[Reply]) -> ServerFacts:
     return read_facts(
         info,
         settings,
-        scripts=None if code in _TRANSIENT else code is None or code in _WRITES,
-        declared_keys=isinstance(probe, ServerError) and _UNDECLARED.search(probe.message) is not None,
-        refusal=code if code in _WRITES else None,
+        scripts=None if code in _TRANSIENT | _ELSEWHERE else code is None or code in _WRITES,
+        declared_keys=isinstance(probe, ServerError) and _UNDECLARED.match(probe.message) is not None,
+        refusal=code if code in _WRITES | _ELSEWHERE else None,
     )
 
 

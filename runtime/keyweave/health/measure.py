@@ -46,9 +46,9 @@ def measure(context: Context) -> Flow[ServerState]:
     """Return the server's state. A server that does not answer has `up=False`; this flow raises no error itself."""
     partitions = context.keyspace.partitions()
     try:
-        now = yield from estimated_time(context.without_retries())
+        now = yield from estimated_time(context.without_retries(), partitions[0])
     except AuthenticationError:
-        now = context.state.clock.now()
+        now = context.clock(partitions[0]).now()
     except KeyweaveError:
         return ServerState(up=False)
     commands: list[Command] = [("INFO", section) for section in _SECTIONS]

@@ -25,6 +25,18 @@ _REFUSALS: Final = {
         "Free disk space or fix the permissions of the data folder, then save once.",
         "redis-cli BGSAVE",
     ),
+    "MOVED": (
+        "it is one node of a Redis Cluster, and another node has this namespace",
+        "The store reaches only the keys of this node: every read and write of this namespace fails.",
+        "Open the store with a redis+cluster:// URL that names some nodes of the cluster.",
+        "keyweave health --url redis+cluster://HOST:6379",
+    ),
+    "CLUSTERDOWN": (
+        "the cluster does not serve the slot of this namespace",
+        "A slot has no master, or too many masters are down (cluster_state:fail). Every read and write fails until then.",
+        "Bring the failed masters or their replicas back. If a slot has no master, give it one.",
+        "redis-cli --cluster fix HOST:6379",
+    ),
     "NOREPLICAS": (
         "it has fewer replicas than min-replicas-to-write requires",
         "The server refuses writes that too few replicas would receive; every write raises StoreReadOnlyError.",

@@ -13,7 +13,7 @@ from keyweave.document.codec import HEAD_LENGTH, read_head
 from keyweave.effects import Call, Command, Flow, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import ask
-from keyweave.exchange.deadline import micros_of, server_time
+from keyweave.exchange.deadline import TIME, micros_of, read_clocks
 from keyweave.exchange.handshake import handshake, read_registries
 from keyweave.integrity.drift import Drift, Kind, Report, Suspect
 from keyweave.integrity.inspect_entry import FreedRow
@@ -25,6 +25,8 @@ from keyweave.store.context import Context
 
 SURVEY: Final = "survey"
 VERIFY: Final = "verify"
+
+_SIZE: Final[Command] = ("DBSIZE",)
 
 
 def check(
@@ -68,7 +70,7 @@ def walk(
     Returns:
         The rows that the native TTL freed and no sweep has removed yet.
     """
-    yield from server_time(context)  # which native TTLs are right depends on it
+    yield from read_clocks(context)  # which native TTLs are right depends on it
     freed: set[FreedRow] = set()
     survey = Survey(context, locator, (yield from begin(context, SURVEY)), observe)
     yield from survey.run()
@@ -111,8 +113,12 @@ def locator_for(context: Context, entities: Collection[str] | None) -> Flow[Loca
 
 def begin(context: Context, stage: str) -> Flow[Progress]:
     """Start a walk: set the store's clock, and return its progress with the number of keys in the database."""
-    time, total = yield from ask(context, (("TIME",), ("DBSIZE",)))
-    context.state.clock.set(micros_of(time))
+    if context.clustered:
+        yield from read_clocks(context)
+        (total,) = yield from ask(context, (_SIZE,))
+    else:
+        time, total = yield from ask(context, (TIME, _SIZE))
+        context.state.clock.set(micros_of(time))
     return Progress(stage, total=int(total))
 
 

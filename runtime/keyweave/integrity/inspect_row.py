@@ -16,7 +16,7 @@ from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import micros_of
 from keyweave.integrity.drift import Drift, Kind, Suspect
 from keyweave.integrity.scan import WRONGTYPE
-from keyweave.integrity.survey import entries_of, fits, score_of
+from keyweave.integrity.survey import MOVED_TTL, entries_of, fits, score_of
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import text, word
 from keyweave.model.entity import Entity
@@ -133,7 +133,7 @@ def _judge(context: Context, row: Suspect, seen: Seen | None, replies: list[Repl
     if entity.key_of(seen.record) != row.row:
         return [Drift(Kind.WRONG_KEY, entity.name, row, key)]
     now = int(seconds) * 1_000_000 + int(micros)
-    context.state.clock.set(now)
+    context.clock(partition_of(row)).set(now)
     targets = _targets(entity, partition_of(row), seen.record)
     dead = 0 < seen.head.expires <= now
     found = _judge_deadline(context, row, seen.head, ends, deadline)
@@ -159,7 +159,7 @@ def _judge_deadline(context: Context, row: Suspect, head: Head, ends: int, deadl
         kinds.append((Kind.MISSING_DEADLINE, expiry))
     elif head.expires and score != head.expires:
         kinds.append((Kind.WRONG_DEADLINE, expiry))
-    if not fits(context, head, ends):
+    if not fits(context, partition_of(row), head, ends):
         kind = Kind.UNDUE_TTL if head.expires == 0 else Kind.MISSING_TTL if ends == -1 else Kind.WRONG_TTL
         kinds.append((kind, row.place.key))
     return [Drift(kind, entity.name, row, place) for kind, place in kinds]
@@ -200,7 +200,11 @@ def _classify_owners(context: Context, found: list[Drift]) -> Flow[list[Drift]]:
         claim = ClaimEntry(drift.where.partition(".")[2], drift.value, drift.other)
         if seen is None and reply is not None:
             kinds[drift.identity] = Kind.UNCLEAR_OWNER
-        elif seen is not None and claim in seen.entries and not is_dead(context, seen):
+        elif (
+            seen is not None
+            and claim in seen.entries
+            and not is_dead(context, partition_of(drift.suspect), seen)
+        ):
             kinds[drift.identity] = Kind.DUPLICATE_VALUE
     return [drift._replace(kind=kinds.get(drift.identity, drift.kind)) for drift in found]
 
@@ -228,12 +232,13 @@ def was_freed(context: Context, deadline: Reply, now: int) -> bool:
     """Return whether the native TTL of a row with this entry in the expiry set has passed."""
     if not isinstance(deadline, bytes) or float(deadline) < _FIRST_DEADLINE:
         return False
-    return int(float(deadline)) // 1000 + context.policy.grace_ms <= now // 1000
+    early = MOVED_TTL if context.clustered else 0
+    return int(float(deadline)) // 1000 + context.policy.grace_ms - early <= now // 1000
 
 
-def is_dead(context: Context, seen: Seen) -> bool:
+def is_dead(context: Context, partition: Partition, seen: Seen) -> bool:
     """Return whether a row is past its deadline, by the time that the server reported last."""
-    return 0 < seen.head.expires <= context.state.clock.now()
+    return 0 < seen.head.expires <= context.clock(partition).now()
 
 
 def partition_of(suspect: Suspect) -> Partition:

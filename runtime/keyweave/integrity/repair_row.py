@@ -160,7 +160,7 @@ def _guard_other(context: Context, plan: Plan, entity: Entity[Any], drift: Drift
     if seen is None:
         plan.guard_missing(entity, drift.other)
     elif ClaimEntry(unique, drift.value, drift.other) in seen.entries:
-        if not is_dead(context, seen):
+        if not is_dead(context, plan.partition, seen):
             raise _Blocked
         plan.guard_dead(entity, drift.other, seen.head.revision)
     else:

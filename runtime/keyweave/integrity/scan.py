@@ -23,27 +23,57 @@ _BYTES: Final = 8 * 1024 * 1024
 """The approximate limit of the documents in one reply."""
 
 
-class Walk:
-    """Iterates over all keys of the namespace, a batch at a time."""
+class KeyScan:
+    """Iterates over the names of all keys of the namespace, a batch at a time.
 
-    __slots__ = ("_context", "_cursor", "_locator", "_pattern")
+    On a cluster each partition is scanned where it is, so that none of its keys is left out while slots move. The keys of
+    partitions that this code does not have are on any master: all are scanned for them at the end.
+    """
 
-    def __init__(self, context: Context, locator: Locator) -> None:
+    __slots__ = ("_context", "_cursor", "_patterns", "_tags")
+
+    def __init__(self, context: Context) -> None:
+        keyspace = context.keyspace
         self._context: Final = context
-        self._locator: Final = locator
-        self._pattern: Final = context.keyspace.pattern()
-        self._cursor: int | None = 0
+        self._patterns: Final = [keyspace.pattern(), *(keyspace.patterns() if context.clustered else ())]
+        self._tags: Final = tuple(partition.tag.encode() for partition in keyspace.partitions())
+        self._cursor = 0
 
     @property
     def done(self) -> bool:
         """Whether all keys were returned."""
-        return self._cursor is None
+        return not self._patterns
+
+    def names(self) -> Flow[list[bytes]]:
+        """Return the next names; the batch may be empty."""
+        pattern = self._patterns[-1]
+        command: Command = ("SCAN", self._cursor, "MATCH", pattern, "COUNT", _KEYS)
+        ((cursor, names),) = yield from ask(self._context, (command,))
+        if self._context.clustered and len(self._patterns) == 1:
+            names = [name for name in names if not name.startswith(self._tags)]
+        self._cursor = int(cursor)
+        if not self._cursor:
+            self._patterns.pop()
+        return names  # type: ignore[no-any-return]
+
+
+class Walk:
+    """Iterates over all keys of the namespace, a batch at a time."""
+
+    __slots__ = ("_locator", "_scan")
+
+    def __init__(self, context: Context, locator: Locator) -> None:
+        self._scan: Final = KeyScan(context)
+        self._locator: Final = locator
+
+    @property
+    def done(self) -> bool:
+        """Whether all keys were returned."""
+        return self._scan.done
 
     def keys(self) -> Flow[list[ParsedKey]]:
         """Return the next keys that the locator selects; the batch may be empty."""
-        command: Command = ("SCAN", self._cursor or 0, "MATCH", self._pattern, "COUNT", _KEYS)
-        ((cursor, names),) = yield from ask(self._context, (command,))
-        self._cursor = int(cursor) or None
+        names = yield from self._scan.names()
         locate, chooses = self._locator.locate, self._locator.chooses
         places = [locate(text(name)) for name in names]
         return [place for place in places if chooses(place)]

@@ -158,7 +158,7 @@ class Survey:
             except CorruptDocumentError:
                 sums.mark(entity.name, place.rest)
                 continue
-            if entity.key_of(record) != place.rest or not fits(context, head, ends):
+            if entity.key_of(record) != place.rest or not fits(context, partition, head, ends):
                 sums.mark(entity.name, place.rest)
             sums.add(entity.name, place.rest, self._weight(partition, entity, record, head))
             if head.revision > sums.highest.get(partition.tag, (0, ""))[0]:
@@ -280,7 +280,12 @@ def score_of(entry: ViewEntry, head: Head) -> float:
     return float(head.revision if entry.score == REVISION else entry.score)
 
 
-def fits(context: Context, head: Head, ends: int) -> bool:
+MOVED_TTL: Final = 60_000
+"""Milliseconds by which a native TTL may differ on a cluster. MIGRATE takes the rest of the TTL along, so it is off by the time of the
+move, and by the difference between the clocks of two masters."""
+
+
+def fits(context: Context, partition: Partition, head: Head, ends: int) -> bool:
     """Return whether a document's native TTL is right: it ends the grace period after the deadline, or never.
 
     `ends` is the time at which the server frees the document, in ms since 1970; -1 for never.
@@ -288,5 +293,7 @@ def fits(context: Context, head: Head, ends: int) -> bool:
     if head.expires == 0:
         return ends == -1
     due = head.expires // 1000 + context.policy.grace_ms
+    if context.clustered and abs(ends - due) <= MOVED_TTL:
+        return True
     # A TTL that ends in the past would free the document at once, so a repair sets a later end for such a row.
-    return ends == due or (ends > due and due * 1000 <= context.state.clock.now())
+    return ends == due or (ends > due and due * 1000 <= context.clock(partition).now())

@@ -90,9 +90,19 @@ class Namespace(msgspec.Struct, frozen=True):
 
 
 class Partition:
-    """The keys of one partition. They are all in one slot."""
+    """The keys of one partition. They are all in one slot.
 
-    __slots__ = ("_prefixes", "_stored", "clock", "expiry", "group", "index", "schema", "tag")
+    Attributes:
+        group: name of the group of entities.
+        index: number of the partition in its group.
+        tag: hash tag with which every key begins.
+        clock: key of the last revision.
+        expiry: key of the set of deadlines.
+        schema: key of the registry.
+        moving: a key that never exists. A node of a cluster does not run a command with it while the slot moves key by key.
+    """
+
+    __slots__ = ("_prefixes", "_stored", "clock", "expiry", "group", "index", "moving", "schema", "tag")
 
     def __init__(self, prefix: str, group: str, index: int, stored: Mapping[str, str]) -> None:
         self.group: Final = group
@@ -101,6 +111,7 @@ class Partition:
         self.clock: Final = f"{self.tag}@clock"
         self.expiry: Final = f"{self.tag}@expiry"
         self.schema: Final = f"{self.tag}@schema"
+        self.moving: Final = f"{self.tag}@moving"
         self._stored: Final = stored
         self._prefixes: Final[dict[tuple[str, str], str]] = {}
 
@@ -193,6 +204,10 @@ class Keyspace:
     def pattern(self) -> str:
         """Return a SCAN pattern that matches every key of this namespace and no other."""
         return f"{{{_literally(self.namespace.prefix())}:*"
+
+    def patterns(self) -> list[str]:
+        """Return SCAN patterns that each match the keys of one partition and no other."""
+        return [f"{_literally(partition.tag)}*" for partition in self.partitions()]
 
     @staticmethod
     def pattern_of_indexes(partition: Partition, entity: str | None = None) -> str:

@@ -53,7 +53,7 @@ def prepare(
     """Check all options, and return the settings of the connection and the context of the store.
 
     Args:
-        where: `redis://`, `rediss://`, `unix://`, `embedded:` or `redis+sentinel://`; or the settings of a client, whose
+        where: `redis://`, `rediss://`, `unix://`, `embedded:`, `redis+sentinel://` or `redis+cluster://`; or the settings of a client, whose
             connection options are the client's.
         namespace: the tenant, any non-empty text; separates tenants and tests.
         environment: such as `production`; by default the schema's.
@@ -98,6 +98,7 @@ def prepare(
         encrypted=settings.encrypted,
         local=settings.local,
         durability=durability,
+        clustered=settings.clustered,
         telemetry=telemetry_of(settings, package, parts.prefix(), tracer_provider, meter_provider),
     )
     context.state.stats.sink = context.telemetry

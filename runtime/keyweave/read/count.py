@@ -53,7 +53,9 @@ def count_streams(context: Context, entity: Entity[Any], streams: Sequence[Strea
         # A dead row that this unit deletes with its parent is not in `number`.
         former = list(unit.former_members(entity, view, values))
         passed = yield from deadlines_passed(
-            context, [change.old.expires if change.old is not None else 0 for change in former]
+            context,
+            context.partition(entity),
+            [change.old.expires if change.old is not None else 0 for change in former],
         )
         dead = {change.key for change, ended in zip(former, passed, strict=True) if ended}
         counts.append(int(number) + unit.net_gain(entity, view, values, dead))

@@ -135,7 +135,7 @@ def row_and_list_by_script(
     arguments = (theirs.document_prefix(rows.name), CHUNK, direction, most_members(CHUNK))
     reply: Any = yield from ask_script(context, "row_and_page", keys, arguments)
     record: R | None = context.codecs[entity.name].load(reply[0], key) if reply is not None else None
-    if record is None or not (yield from is_live(context, record)):
+    if record is None or not (yield from is_live(context, entity, record)):
         return None
     return record, (yield from _complete_list(context, rows, stream, newest, reply[1:]))
 

@@ -55,7 +55,7 @@ def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
     if document is None:
         return None
     record: R = context.codecs[entity.name].load(document, key)
-    if not (yield from is_live(context, record)):
+    if not (yield from is_live(context, entity, record)):
         return None
     if unit is not None:
         remember_loaded(context, entity, key, record)
@@ -79,7 +79,7 @@ def exists(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
     head = read_head(start)
     if head is None:
         return (yield from find(context, entity, key)) is not None  # raises what is wrong with the document
-    if not head.expires or not (yield from deadline_passed(context, head.expires)):
+    if not head.expires or not (yield from deadline_passed(context, context.partition(entity), head.expires)):
         return True
     context.state.stats.meet_expired(entity.name)
     return False
@@ -87,14 +87,14 @@ def exists(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
 
 def _read(context: Context, entity: Entity[Any], command: Command) -> Flow[list[Any]]:
     """Return the reply of a read of rows. If they may have a deadline, the exchange also sets a clock that is not fresh."""
-    if entity.name in context.retention and context.state.clock.stale():
-        return _read_with_time(context, command)
+    if entity.name in context.retention and context.clock(context.partition(entity)).stale():
+        return _read_with_time(context, entity, command)
     return ask(context, (command,))
 
 
-def _read_with_time(context: Context, command: Command) -> Flow[list[Any]]:
+def _read_with_time(context: Context, entity: Entity[Any], command: Command) -> Flow[list[Any]]:
     reply, time = yield from ask(context, (command, TIME))
-    context.state.clock.set(micros_of(time))
+    context.clock(context.partition(entity)).set(micros_of(time))
     return [reply]
 
 
@@ -120,7 +120,7 @@ def get_many(
         records = load_each(context, entity, stored) if readable else _load_all(codec, present, stored)
         found |= dict.fromkeys(part)
         rows = [(key, record) for key, record in zip(present, records, strict=True) if record is not None]
-        live = yield from which_live(context, [record for _, record in rows])
+        live = yield from which_live(context, entity, [record for _, record in rows])
         found |= {key: record for (key, record), lives in zip(rows, live, strict=True) if lives}
     unit = context.unit
     if unit is not None:
@@ -188,7 +188,7 @@ def owner_by_script(
     if document is None:
         return owner.decode(), None
     record: R = context.codecs[entity.name].load(document)
-    return owner.decode(), record if (yield from is_live(context, record)) else None
+    return owner.decode(), record if (yield from is_live(context, entity, record)) else None
 
 
 def owner_by_keys(
@@ -215,24 +215,24 @@ def get_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R]:
     return record
 
 
-def is_live(context: Context, record: Record) -> Flow[bool]:
+def is_live(context: Context, entity: Entity[Any], record: Record) -> Flow[bool]:
     """Return whether the deadline of a loaded record has not passed."""
     stored = memory_of(record)
     if stored is None or stored.expires == 0:
         return True
-    passed = yield from deadline_passed(context, stored.expires)
+    passed = yield from deadline_passed(context, context.partition(entity), stored.expires)
     if passed:
         context.state.stats.meet_expired(type(record).__name__)
     return not passed
 
 
-def which_live(context: Context, records: Sequence[Record]) -> Flow[list[bool]]:
+def which_live(context: Context, entity: Entity[Any], records: Sequence[Record]) -> Flow[list[bool]]:
     """Return for each loaded record whether its deadline has not passed. The server is asked for its time once at most."""
     stored = [memory_of(record) for record in records]
     expires = [memory.expires if memory is not None else 0 for memory in stored]
     if not any(expires):
         return [True] * len(records)
-    passed = yield from deadlines_passed(context, expires)
+    passed = yield from deadlines_passed(context, context.partition(entity), expires)
     for record, ended in zip(records, passed, strict=True):
         if ended:
             context.state.stats.meet_expired(type(record).__name__)

@@ -93,7 +93,7 @@ def _live_row(context: Context, entity: Entity[R], key: str, document: bytes | N
     if document is None:
         return None
     record: R = context.codec(entity).load(document, key)
-    if not (yield from is_live(context, record)):
+    if not (yield from is_live(context, entity, record)):
         return None
     remember_loaded(context, entity, key, record)
     return record

@@ -203,7 +203,7 @@ def _live_rows(
         heads = yield from ask(context, tuple(("GETRANGE", prefix + key, 0, HEAD_LENGTH - 1) for key in keys))
         parsed = [read_head(head) for head in heads]
         ended = yield from deadlines_passed(
-            context, [head.expires if head is not None else 0 for head in parsed]
+            context, context.partition(entity), [head.expires if head is not None else 0 for head in parsed]
         )
         places = [place for place, gone in enumerate(ended) if heads[place] and not gone][:wanted]
         chosen = [keys[place] for place in places]
@@ -212,5 +212,5 @@ def _live_rows(
         return passed, []
     (documents,) = yield from ask(context, (("MGET", *[prefix + key for key in chosen]),))
     records = load_readable(context, entity, [document for document in documents if document is not None])
-    live = yield from which_live(context, records)
+    live = yield from which_live(context, entity, records)
     return passed, [record for record, lives in zip(records, live, strict=True) if lives]

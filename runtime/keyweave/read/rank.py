@@ -89,7 +89,7 @@ def overlay(
             rank = (score, entry.member.encode())
             if stream.ends and moments and score >= PROVISIONAL:
                 # The server has not set this moment yet, so it is compared as if it were now.
-                score = float((yield from current_time(context)))
+                score = float((yield from current_time(context, context.partition(entity))))
             if stream.holds(score, rank[1]) and between(entity, rank, start, end, newest):
                 rows[change.key] = rank, buffered_record(context, change)
     ordered = sorted(rows.values(), key=lambda row: row[0], reverse=newest)

@@ -44,6 +44,7 @@ class Context:
         secret: returns so many random bytes that cannot be guessed.
         encrypted: whether the connection uses TLS.
         local: whether the connection stays on this machine.
+        clustered: whether partitions are spread over the masters of a cluster.
         telemetry: receives measurements of operations, or None.
         durability: what confirms the writes of this context's store; None: nothing does.
         unit: the transaction that repositories of this context belong to, or None.
@@ -66,6 +67,7 @@ class Context:
     secret: Callable[[int], bytes] = token_bytes
     encrypted: bool = False
     local: bool = True
+    clustered: bool = False
     telemetry: Watch | None = None
     durability: Durability | None = None
     unit: UnitOfWork | None = None
@@ -124,6 +126,15 @@ class Context:
     def partition(self, entity: Entity[Any]) -> Partition:
         """Return the partition that holds the rows of `entity`."""
         return self.keyspace.partition(entity.group)
+
+    def clock(self, partition: Partition) -> ServerClock:
+        """Return the clock of the server that holds a partition."""
+        if not self.clustered:
+            return self.state.clock
+        clocks = self.state.clocks
+        return clocks.get(partition.tag) or clocks.setdefault(
+            partition.tag, ServerClock(self.monotonic, self.wall)
+        )
 
     def codec(self, entity: Entity[Any]) -> Codec:
         """Return the codec of `entity`."""

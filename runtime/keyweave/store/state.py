@@ -20,7 +20,8 @@ class StoreState:
 
     Attributes:
         ledger: the slots of plans under way.
-        clock: the server's time.
+        clock: the server's time, or the time of one server where there are several.
+        clocks: on a cluster, the time of the master that holds a partition, by the partition's tag.
         recent: recently written rows.
         stats: counters of events inside operations.
         unbuilt: names of indexes (`TaskState.by_status`) that writes keep but reads must not use yet.
@@ -40,6 +41,7 @@ class StoreState:
     clock: ServerClock
     recent: Recent
     cursors: bytes = field(repr=False)
+    clocks: dict[str, ServerClock] = field(default_factory=dict)
     stats: Stats = field(default_factory=Stats)
     unbuilt: set[str] = field(default_factory=set)
     settings_hidden: bool = False

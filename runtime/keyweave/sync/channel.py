@@ -26,14 +26,16 @@ def open_channel(
         ConfigurationError: TLS files cannot be read, or a package that the address needs is not installed.
         StoreUnavailableError: the embedded server does not start.
     """
-    if settings.service:
+    if settings.nodes:
         try:
-            from keyweave.connection.redis_py.open_sync import (
-                sentinel_channel,  # other addresses need no redis-py
-            )
+            from keyweave.connection.redis_py import open_sync  # other addresses need no redis-py
         except ImportError as error:
             raise ConfigurationError(NEEDS_REDIS_PY) from error
-        return sentinel_channel(settings)
+        return (
+            open_sync.cluster_channel(settings)
+            if settings.clustered
+            else open_sync.sentinel_channel(settings)
+        )
     tls = wire.tls_context(settings)
     release = None
     if settings.scheme == "embedded" and connection_factory is None:

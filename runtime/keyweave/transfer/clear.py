@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keyweave.effects import Flow
 from keyweave.exchange.ask import ask
+from keyweave.integrity.scan import KeyScan
 from keyweave.store.context import Context
 
 
@@ -14,12 +15,10 @@ def clear(context: Context) -> Flow[int]:
         StoreUnavailableError: or a subclass: the server cannot be used.
     """
     removed = 0
-    cursor: bytes | int = 0
-    pattern = context.keyspace.pattern()
-    while True:
-        ((cursor, keys),) = yield from ask(context, (("SCAN", cursor, "MATCH", pattern, "COUNT", 1000),))
+    scan = KeyScan(context)
+    while not scan.done:
+        keys = yield from scan.names()
         if keys:
             (count,) = yield from ask(context, (("UNLINK", *keys),))
             removed += count
-        if int(cursor) == 0:
-            return removed
+    return removed

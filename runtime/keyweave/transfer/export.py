@@ -43,7 +43,10 @@ def export(
     walk = Walk(context, (yield from locator_for(context, entities)))
     progress = yield from begin(context, EXPORT)
     batches = Batches()
-    yield Call(write, writer.header(context.package, (yield from current_time(context))))
+    yield Call(
+        write,
+        writer.header(context.package, (yield from current_time(context, context.keyspace.partitions()[0]))),
+    )
     while not walk.done:
         places = yield from walk.keys()
         documents = [place for place in places if place.what is KeyKind.DOCUMENT]
@@ -65,9 +68,8 @@ def _lines(
     (found,) = yield from ask(context, (("MGET", *[place.key for place in places]),))
     batches.learn(found)
     rows: defaultdict[str, list[bytes]] = defaultdict(list)
-    now = yield from current_time(context)
     for place, document in zip(places, found, strict=True):
-        assert place.entity is not None
+        assert place.entity is not None and place.partition is not None
         if document is None:
             continue  # deleted, or of another type, which a check reports
         try:
@@ -77,7 +79,7 @@ def _lines(
             continue
         if place.entity.key_of(record) != place.rest:
             writer.left_out += 1
-        elif 0 < head.expires <= now:
+        elif head.expires and head.expires <= (yield from current_time(context, place.partition)):
             writer.expired += 1
         else:
             rows[place.entity.name].append(document)

@@ -18,7 +18,7 @@ from keyweave.errors import CorruptDocumentError, ReferenceViolationError, Trans
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask
 from keyweave.exchange.bound import divided
-from keyweave.exchange.deadline import deadline_passed, server_time
+from keyweave.exchange.deadline import deadline_passed, read_clocks
 from keyweave.expiry.sweep import sweep_row
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
@@ -92,7 +92,7 @@ def load(
         StoreUnavailableError: the server cannot be used. Documents of earlier calls are written.
         CorruptDocumentError: a key does not hold what Keyweave writes; run a check.
     """
-    now = yield from server_time(context)
+    yield from read_clocks(context)
     partitions: defaultdict[Partition, list[Row]] = defaultdict(list)
     for name, document in lines:
         entity = context.package.entities[name]
@@ -101,7 +101,7 @@ def load(
         except CorruptDocumentError:
             imported.unreadable += 1
             continue
-        if 0 < row.head.expires <= now:
+        if 0 < row.head.expires <= context.clock(context.partition(entity)).now():
             imported.expired += 1
         else:
             partitions[context.partition(entity)].append(row)
@@ -180,7 +180,7 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
             ):
                 imported.present += 1
                 return
-            if stored.expires and (yield from deadline_passed(context, stored.expires)):
+            if stored.expires and (yield from deadline_passed(context, partition, stored.expires)):
                 yield from sweep_row(context, row.entity, row.key)
                 continue
             if stored.op != op:

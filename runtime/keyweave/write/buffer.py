@@ -90,7 +90,11 @@ def buffer_save(
         )
         head = read_head(facts.row or b"")
         revision = head.revision if head is not None else None
-        if head is not None and head.expires and (yield from deadline_passed(context, head.expires)):
+        if (
+            head is not None
+            and head.expires
+            and (yield from deadline_passed(context, context.partition(entity), head.expires))
+        ):
             context.state.stats.meet_expired(entity.name)
             revision = None
     if revision is None:
@@ -144,7 +148,7 @@ def _current_row(
     if facts.row is None:
         return None, facts
     stored = context.codec(entity).read_memory(facts.row)
-    if stored.expires and (yield from deadline_passed(context, stored.expires)):
+    if stored.expires and (yield from deadline_passed(context, context.partition(entity), stored.expires)):
         context.state.stats.meet_expired(entity.name)
         return None, facts
     return stored, facts
@@ -212,7 +216,9 @@ def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) 
     expires = change.old.expires if change.old is not None else 0
     remember(record, context.codec(change.entity).memory(prepared, revision, created, expires))
     # Until the commit sets the real values, reads inside the transaction see the time of the buffered write.
-    now = (yield from estimated_time(context)) if change.entity.managed else 0
+    now = (
+        (yield from estimated_time(context, context.partition(change.entity))) if change.entity.managed else 0
+    )
     for target in (record, prepared.snapshot):
         change.entity.manage(target, created if created > 0 else now, now)
 
@@ -243,5 +249,8 @@ def _check_references(context: Context, unit: UnitOfWork, change: Change, facts:
                 raise dangling_reference(change.entity, reference.field, change.key)
             continue
         head = read_head(facts.heads[reference.field])
-        if head is None or (head.expires and (yield from deadline_passed(context, head.expires))):
+        if head is None or (
+            head.expires
+            and (yield from deadline_passed(context, context.partition(change.entity), head.expires))
+        ):
             raise dangling_reference(change.entity, reference.field, change.key)

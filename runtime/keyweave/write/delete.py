@@ -108,7 +108,11 @@ def _read(
     if found is None:
         return None
     old = found[0].old
-    if old is not None and old.expires and (yield from deadline_passed(context, old.expires)):
+    if (
+        old is not None
+        and old.expires
+        and (yield from deadline_passed(context, context.partition(entity), old.expires))
+    ):
         context.state.stats.meet_expired(entity.name)
         return None
     return found

@@ -96,7 +96,9 @@ def _removals(
         except CorruptDocumentError:
             found.append(None)
     changes = [each for each in found if isinstance(each, Change)]
-    ended = yield from deadlines_passed(context, [each.old.expires if each.old else 0 for each in changes])
+    ended = yield from deadlines_passed(
+        context, partition, [each.old.expires if each.old else 0 for each in changes]
+    )
     alone = {change.key for change, passed in zip(changes, ended, strict=True) if passed}
     alone |= {parent.key for parent, _, _ in (yield from members_of(context, changes, 1))}
     return [None if isinstance(each, Change) and each.key in alone else each for each in found]

@@ -176,7 +176,9 @@ def _changes(
         context, (("MGET", *[partition.document(entity.name, prepared.key) for _, prepared in rows]),)
     )
     stored = [codec.read_memory(document) if document is not None else None for document in documents]
-    ended = yield from deadlines_passed(context, [each.expires if each is not None else 0 for each in stored])
+    ended = yield from deadlines_passed(
+        context, partition, [each.expires if each is not None else 0 for each in stored]
+    )
     found = []
     for (record, prepared), old, passed in zip(rows, stored, ended, strict=True):
         live = None if passed else old

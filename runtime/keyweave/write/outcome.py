@@ -45,7 +45,7 @@ def outcome(context: Context, error: OutcomeUnknownError) -> Flow[Settled]:
 
 def _look_up(context: Context, error: OutcomeUnknownError, unsettled: Unsettled) -> Flow[bool]:
     """Ask the ledger whether a plan was applied. If it was not, it never will be."""
-    if (yield from server_time(context)) > unsettled.until + _KEPT:
+    if (yield from server_time(context, unsettled.plan.partition)) > unsettled.until + _KEPT:
         raise error
     plan, ticket = unsettled.plan, unsettled.ticket
     reply = yield from recall(context, plan.partition, ticket)

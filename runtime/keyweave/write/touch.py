@@ -32,7 +32,7 @@ def touch(
         ValidationError: `at` is not a datetime with a time zone.
         TransactionConflictError: every attempt lost to other writers.
     """
-    moment = from_micros((yield from current_time(context))) if at is None else at
+    moment = from_micros((yield from current_time(context, context.partition(entity)))) if at is None else at
 
     def forward(record: Any) -> None:
         present = getattr(record, field)

@@ -19,6 +19,7 @@ from keyweave.exchange.heal import Dangling, heal_entries
 from keyweave.expiry.forget import forget_rows
 from keyweave.expiry.search import Row
 from keyweave.expiry.sweep import BATCH, sweep_row, sweep_rows
+from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.record import memory_of
@@ -82,7 +83,7 @@ def _find_rows(
         partition = context.partition(part[0][0])
         members = [partition.expiring(entity.name, key) for entity, key in part]
         (deadlines,) = yield from ask(context, (("ZMSCORE", partition.expiry, *members),))
-        ended = yield from _ended(context, heads)
+        ended = yield from _ended(context, partition, heads)
         for (entity, key), head, passed, deadline in zip(part, heads, ended, deadlines, strict=True):
             if passed:
                 found.ended[entity.name, key] = None
@@ -115,7 +116,7 @@ def _find_owners(context: Context, changes: list[Change], found: _Obstacles) -> 
             if owner is not None and (entity.name, owner.decode()) not in written
         ]
         heads = yield from _heads(context, [(entity, claim.owner) for entity, claim in others])
-        ended = yield from _ended(context, heads)
+        ended = yield from _ended(context, context.partition(changes[0].entity), heads)
         for (entity, claim), head, passed in zip(others, heads, ended, strict=True):
             if not head:
                 found.dangling.append((entity, claim.owner, None, [claim]))
@@ -143,7 +144,11 @@ def _heads(context: Context, rows: list[tuple[Entity[Any], str]]) -> Flow[list[R
     return (yield from ask(context, tuple(commands)))
 
 
-def _ended(context: Context, starts: list[Reply]) -> Flow[list[bool]]:
+def _ended(context: Context, partition: Partition, starts: list[Reply]) -> Flow[list[bool]]:
     """Return for each document whether it is past its deadline. One without a head counts as live."""
     heads = [read_head(start) for start in starts]
-    return (yield from deadlines_passed(context, [head.expires if head is not None else 0 for head in heads]))
+    return (
+        yield from deadlines_passed(
+            context, partition, [head.expires if head is not None else 0 for head in heads]
+        )
+    )

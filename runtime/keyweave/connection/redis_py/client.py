@@ -1,4 +1,4 @@
-"""Which clients of redis-py a store can use, and how they are made for the URL of Sentinels."""
+"""Which clients of redis-py a store can use, and how they are made for the URLs of Sentinels and clusters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from keyweave.connection.settings import ConnectionSettings
 from keyweave.errors import ConfigurationError
 
 _DEFAULTS: Final = ConnectionSettings(scheme="redis")
-_CLUSTERS: Final = (redis.RedisCluster, redis.asyncio.RedisCluster)
+
+
+def is_cluster(client: object) -> bool:
+    """Return whether a client is one of a cluster."""
+    return isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster)
 
 
 def settings_of(client: Any, *, asynchronous: bool) -> ConnectionSettings:
@@ -25,6 +29,8 @@ def settings_of(client: Any, *, asynchronous: bool) -> ConnectionSettings:
         ConfigurationError: a store cannot use this client.
     """
     _require_usable(client, asynchronous=asynchronous)
+    if is_cluster(client):
+        return _cluster_settings(client, asynchronous=asynchronous)
     pool: Any = client.connection_pool
     options = pool.connection_kwargs
     where: dict[str, Any] = {"host": str(options.get("host", "localhost")), "port": options.get("port", 6379)}
@@ -57,13 +63,31 @@ def settings_of(client: Any, *, asynchronous: bool) -> ConnectionSettings:
     )
 
 
+def _cluster_settings(client: Any, *, asynchronous: bool) -> ConnectionSettings:
+    manager: Any = client.nodes_manager
+    options = manager.connection_kwargs
+    nodes = tuple((str(node.host), int(node.port)) for node in tuple(manager.startup_nodes.values()))
+    encrypted = options.get("ssl") or issubclass(
+        options.get("connection_class", redis.Connection), _tls_class(asynchronous)
+    )
+    timeout = options.get("socket_timeout") or _DEFAULTS.timeout
+    return ConnectionSettings(
+        scheme="rediss+cluster" if encrypted else "redis+cluster",
+        host=nodes[0][0],
+        port=nodes[0][1],
+        nodes=nodes,
+        timeout=timeout,
+        connect_timeout=options.get("socket_connect_timeout") or timeout,
+        pool_size=options.get("max_connections") or 2**31,
+        health_check_interval=options.get("health_check_interval") or 0.0,
+    )
+
+
 def _require_usable(client: Any, *, asynchronous: bool) -> None:
-    expected: Any = redis.Redis
-    other: Any = redis.asyncio.Redis
+    expected: Any = (redis.Redis, redis.RedisCluster)
+    other: Any = (redis.asyncio.Redis, redis.asyncio.RedisCluster)
     if asynchronous:
         expected, other = other, expected
-    if isinstance(client, _CLUSTERS):
-        raise ConfigurationError("client: a store does not run on a client of a Redis Cluster yet")
     if isinstance(client, other):
         flavour, module = ("an asyncio", "redis.asyncio") if asynchronous else ("a blocking", "redis")
         raise ConfigurationError(f"client: {flavour} store needs a client of {module}, not {_name(client)}")
@@ -71,12 +95,12 @@ def _require_usable(client: Any, *, asynchronous: bool) -> None:
         raise ConfigurationError(
             f"client: must be a client of redis-py such as redis.Redis, not {_name(client)}"
         )
-    pool = client.connection_pool
+    pool = client.nodes_manager if is_cluster(client) else client.connection_pool
     if pool.connection_kwargs.get("decode_responses"):
         raise ConfigurationError(
             "client: it has decode_responses=True, and a store needs replies as bytes; give it another client"
         )
-    if getattr(pool, "cache", None) is not None:
+    if getattr(pool, "cache", None) is not None or getattr(pool, "_cache", None) is not None:
         raise ConfigurationError(
             "client: it caches replies, which a store cannot use; give it another client"
         )
@@ -149,3 +173,22 @@ def sentinel_of(settings: ConnectionSettings, *, asynchronous: bool) -> tuple[An
         **tls,
     )
     return sentinel, master
+
+
+def node_of(settings: ConnectionSettings, host: str, port: int, *, asynchronous: bool) -> Any:
+    """Return redis-py's client of one node of the cluster that settings describe."""
+    module = redis.asyncio if asynchronous else redis
+    return module.Redis(
+        host=host,
+        port=port,
+        username=settings.username,
+        password=settings.password,
+        client_name=settings.client_name,
+        socket_timeout=settings.timeout,
+        socket_connect_timeout=settings.connect_timeout,
+        max_connections=settings.pool_size,
+        health_check_interval=settings.health_check_interval,
+        retry=no_retries(asynchronous),
+        protocol=2,
+        **tls_options(settings),
+    )

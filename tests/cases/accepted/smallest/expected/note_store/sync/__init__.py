@@ -68,7 +68,7 @@ class Store:
         """Connect, and check that the server answers. Use the store as a context manager, or `close` it.
 
         Args:
-            url: `redis://`, `rediss://`, `unix://`, `embedded:`, or `redis+sentinel://` and `rediss+sentinel://`.
+            url: `redis://`, `rediss://`, `unix://`, `embedded:`, `redis+sentinel://` or `redis+cluster://` (with `rediss` over TLS).
             namespace: the tenant; separates tenants and tests.
             retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
             durable: what every write waits for: `disk`, or `replicas:N`; nothing by default.

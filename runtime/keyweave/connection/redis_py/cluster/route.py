@@ -1,0 +1,90 @@
+"""Where a command goes: the slot of its key. Every key of a store begins with the hash tag of its partition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from redis.crc import key_slot
+
+from keyweave.effects import Command, Word
+
+SLOTS: Final = 16_384
+
+_TAGS: Final = 20_000
+"""Most hash tags whose slots are remembered."""
+
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+_WILD: Final = re.compile(r"(?<!\\)(?:\\\\)*[*?\[]")
+
+_slots: dict[Word, int] = {}
+
+
+def slot_of_tag(tag: str | bytes) -> int:
+    """Return the slot of a hash tag with its braces."""
+    slot = _slots.get(tag)
+    if slot is None:
+        if len(_slots) >= _TAGS:
+            _slots.clear()
+        slot = _slots[tag] = key_slot(tag.encode() if isinstance(tag, str) else tag)
+    return slot
+
+
+def tag_of(word: Word) -> str | bytes | None:
+    """Return the hash tag at the beginning of a word; None if the word is no key of a store."""
+    if isinstance(word, str):
+        return word[: word.find("}") + 1] if word.startswith("{") and "}" in word else None
+    if isinstance(word, bytes):
+        return word[: word.find(b"}") + 1] if word.startswith(b"{") and b"}" in word else None
+    return None
+
+
+def slot_of(command: Command) -> int | None:
+    """Return the slot of a command's first key; None for a command without a key."""
+    if command[0] == "SCAN":
+        return None
+    for word in command[1:]:
+        if (tag := tag_of(word)) is not None:
+            return slot_of_tag(tag)
+    return None
+
+
+def only_slot(commands: Sequence[Command]) -> int | None:
+    """Return the slot of a pipeline whose keys are all in one partition; None for any other, and where a cursor is sent."""
+    found: Word | None = None
+    for command in commands:
+        verb = command[0]
+        if verb in CURSORS or verb == "DBSIZE":
+            return None
+        place = 3 if verb == "EVALSHA" else 1
+        if len(command) <= place:
+            continue  # TIME and the like go along
+        tag = tag_of(command[place])
+        if tag is None or (found is not None and tag != found):
+            return None
+        found = tag
+    return None if found is None else slot_of_tag(found)  # type: ignore[arg-type]
+
+
+CURSORS: Final = {"SCAN": 1, "HSCAN": 2, "ZSCAN": 2}
+"""Commands with a cursor, and the place of the cursor among their words. A cursor is of use on the node that gave it only."""
+
+
+def scanned_tag(command: Command) -> str | None:
+    """Return the hash tag that the pattern of a SCAN names; None for a pattern of several tags."""
+    pattern = str(command[command.index("MATCH") + 1]) if "MATCH" in command else ""
+    tag, brace, _ = pattern.partition("}")
+    if not tag.startswith("{") or not brace or _WILD.search(tag):
+        return None
+    return _ESCAPED.sub(r"\1", tag) + brace
+
+
+def split_by_slot(command: Command) -> Iterator[tuple[list[int], Command]]:
+    """Yield a command with many keys as one command for each slot, with the places of its keys among all keys."""
+    places: dict[int | None, list[int]] = {}
+    for place, key in enumerate(command[1:]):
+        tag = tag_of(key)
+        places.setdefault(None if tag is None else slot_of_tag(tag), []).append(place)
+    for each in places.values():
+        yield each, (command[0], *(command[1 + place] for place in each))
