@@ -230,6 +230,18 @@ def test_a_slot_that_has_moved_is_found_and_the_scripts_are_sent_again(
     assert do(store.check()).clean
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_durable_store_confirms_writes_by_the_replica_of_the_master_that_has_them(
+    cluster: Cluster, opened: Open, flavour: str, way: str
+) -> None:
+    each = opened(flavour, way, durable="replicas:1")
+    each.do(each.store.users.create(user("a", "a@b.c")))
+    cluster.move_slot(each.slot, cluster.other_master(cluster.owner(each.slot)))
+    each.do(each.store.users.create(user("b", "b@b.c")))
+    assert each.do(each.store.users.get("b")).email == "b@b.c"
+
+
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_while_a_slot_moves_callers_wait_for_keys_that_are_on_both_nodes(
     cluster: Cluster, opened: Open, flavour: str

@@ -61,6 +61,22 @@ class Driven:
             move = steps.throw if failing else steps.send
 
 
+@pytest.mark.parametrize("word", ["MOVED", "ASK"])
+def test_a_confirmation_follows_its_write_to_another_node(word: str) -> None:
+    """The first node has confirmed what it was sent before, which does not include the write."""
+    slot = slot_of(("GET", FIRST))
+    write: Command = ("SET", FIRST, "v")
+    wait: Command = ("WAIT", 1, 100)
+    driven = Driven()
+    moved = ServerError(f"{word} {slot} b:2")
+    again: list[Any] = [[SLOTS]] if word == "MOVED" else []
+    final: list[Any] = [b"OK", 0] if word == "MOVED" else [b"OK", b"OK", b"OK", 0]
+    assert driven.run([write, wait], [moved, 1], *again, final) == [b"OK", 0]
+    node, commands = driven.sent[-1]
+    assert node == "b"
+    assert [command for command in commands if command[0] != "ASKING"] == [write, wait]
+
+
 def test_every_key_of_a_partition_has_its_slot_whatever_follows() -> None:
     keyspace = Keyspace(Namespace("app", "v1", "dev", "ten{an}t:*"), {"g": 1})
     partition = keyspace.partition("g")

@@ -192,6 +192,11 @@ def _redirected(
     again: list[_Unit] = []
     moved: Node | None = None
     for unit in units:
+        if not unit.has_key and again and again[-1].slot == unit.slot:
+            # It is about the command before it, such as WAIT.
+            unit.asked = again[-1].asked
+            again.append(unit)
+            continue
         for place in unit.places:
             reply = replies[place]
             if type(reply) is not ServerError or reply.code not in ("MOVED", "ASK"):
