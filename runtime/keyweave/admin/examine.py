@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from keyweave.admin.probe import budget_of, probed, probing
+from keyweave.admin.probe import examined_by, probed, probing
 from keyweave.admin.target import fail, load_package, named, not_empty
 from keyweave.errors import KeyweaveError
-from keyweave.health.examine import examine
 from keyweave.health.levels import Level, levels
 from keyweave.health.report import Health
 
@@ -50,9 +49,7 @@ def examined_closely(
     """
     try:
         with probing(load_package(package), named(url), namespace, environment) as (shell, context):
-            database = shell.settings.db
-            flow = examine(context, memory_budget=budget_of(budget), probing=True, database=database)
-            found = shell.run(flow)
+            found = examined_by(shell, context, budget, shell.settings.db)
             return found, () if found.server.loading else shell.run(levels(context, found.server))
     except KeyweaveError as error:
         fail(str(error))

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import msgspec
 
-from keyweave.errors import KeyweaveError
+from keyweave.errors import KeyweaveError, StoreUnavailableError
 from keyweave.health.examine import examine
-from keyweave.health.report import Health, Severity
+from keyweave.health.report import Health, SentinelAnswer, Severity
 from keyweave.health.sizes import read_size, size_text
 from keyweave.model.entity import Package
 from keyweave.opening.locate import locate
@@ -92,7 +92,33 @@ def probed(
         StoreUnavailableError: the server does not answer.
     """
     with probing(package, url, namespace, environment) as (shell, context):
-        return shell.run(examine(context, memory_budget=budget_of(budget), probing=True))
+        return examined_by(shell, context, budget)
+
+
+def examined_by(shell: Shell, context: Context, budget: str | None, database: int | None = None) -> Health:
+    """Examine a store and, if its URL names Sentinels, these.
+
+    Args:
+        database: as for `examine`.
+
+    Raises:
+        StoreUnavailableError: the server does not answer; the text also says whether Sentinels could replace it.
+    """
+    sentinels: tuple[SentinelAnswer, ...] = ()
+    if shell.settings.service:
+        from keyweave.admin.sentinels import sentinel_answers  # other stores do without
+
+        sentinels = sentinel_answers(shell.settings)
+    flow = examine(
+        context, memory_budget=budget_of(budget), probing=True, database=database, sentinels=sentinels
+    )
+    try:
+        return shell.run(flow)
+    except StoreUnavailableError as error:
+        if not sentinels or not all(each.problem for each in sentinels):
+            raise
+        text = "; ".join(f"{each.address}: {each.problem}" for each in sentinels)
+        raise StoreUnavailableError(f"{error}; the Sentinels cannot replace it: {text}") from error
 
 
 def budget_of(text: str | None) -> int | None:

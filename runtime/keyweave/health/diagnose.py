@@ -30,6 +30,14 @@ def _service(health: Health, limits: Limits) -> Iterator[Finding]:
         yield from rules_service.restricted(health, limits)
 
 
+def _sentinels(health: Health, limits: Limits) -> Iterator[Finding]:
+    """Import the rule about Sentinels only where there are some."""
+    if health.sentinels:
+        from keyweave.health import rules_sentinels
+
+        yield from rules_sentinels.sentinels(health, limits)
+
+
 _ORDER: Final = {severity: place for place, severity in enumerate(reversed(Severity))}
 
 _RULES: Final[tuple[Rule, ...]] = (
@@ -49,4 +57,5 @@ _RULES: Final[tuple[Rule, ...]] = (
     rules_server.clock,
     rules_server.hidden,
     _service,
+    _sentinels,
 )

@@ -16,7 +16,7 @@ from keyweave.health.connect import ask_once, facts_in, lasting, questions
 from keyweave.health.diagnose import diagnose
 from keyweave.health.facts import ServerFacts
 from keyweave.health.limits import Limits
-from keyweave.health.report import Health
+from keyweave.health.report import Health, SentinelAnswer
 from keyweave.store.context import Context
 from keyweave.store.registry import FINGERPRINT
 
@@ -35,6 +35,7 @@ def examine(
     limits: Limits | None = None,
     probing: bool = False,
     database: int | None = None,
+    sentinels: tuple[SentinelAnswer, ...] = (),
     wall: Callable[[], float] = time.time,
 ) -> Flow[Health]:
     """Examine the server and the namespace, in one exchange if `database` is None. Nothing is retried: a probe reports the state as it is now.
@@ -44,6 +45,7 @@ def examine(
         limits: thresholds above which something is a finding.
         probing: look for restrictions, by commands that only show whether they are refused. A server may log each refusal.
         database: the number of the connection's database, to look also for restrictions that need exchanges of their own.
+        sentinels: what the Sentinels say.
         wall: this machine's clock, in seconds since 1970.
 
     Raises:
@@ -88,6 +90,7 @@ def examine(
         data_schema=_data_schema(context.package.fingerprint, prints),
         server=facts,
         command_words=context.policy.command_words,
+        sentinels=sentinels,
     )
     limits = limits or Limits(grace=context.policy.grace_ms / 1000)
     return msgspec.structs.replace(health, findings=diagnose(health, limits))

@@ -40,6 +40,20 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     command: str = ""
 
 
+class SentinelAnswer(msgspec.Struct, frozen=True):
+    """What a Sentinel says about replacing a master.
+
+    Attributes:
+        address: host and port of the Sentinel.
+        service: the name of the master.
+        problem: why no master could be elected, or why the Sentinel does not answer; empty if one could.
+    """
+
+    address: str
+    service: str
+    problem: str
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The health of one store at one moment.
 
@@ -56,6 +70,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         data_schema: fingerprint that the namespace carries; None if it carries none.
         server: the facts that the server reports.
         command_words: the option of that name; None without it.
+        sentinels: what the Sentinels of the URL say, if the commands `health` and `doctor` asked them.
         findings: what is not as primary data needs it, worst first.
     """
 
@@ -71,6 +86,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     data_schema: str | None
     server: ServerFacts
     command_words: int | None = None
+    sentinels: tuple[SentinelAnswer, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
