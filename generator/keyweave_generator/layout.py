@@ -95,9 +95,26 @@ def _split(text: str, indent: int) -> list[str]:
     if text.startswith("from "):
         module, _, names = text.partition(" import ")
         return _bracketed(f"{module} import (", names, ")", indent, one_a_line=True)
-    if text.startswith(("if ", "for ")):
+    if text.startswith("if "):
+        return _condition(text, indent)
+    if text.startswith("for "):
         raise _NotSimpleError
     return _trailing_bracket(text, indent, "")
+
+
+def _condition(text: str, indent: int) -> list[str]:
+    """An `if` whose condition is several parts with `or` between them, and nothing else."""
+    parts = text.removeprefix("if ").removesuffix(":").split(" or ")
+    if len(parts) < 3 or any(character in text for character in "()[]{}\"'") or " and " in text:
+        raise _NotSimpleError
+    inner = " " * (indent + _INDENT)
+    whole = inner + " or ".join(parts)
+    lines = (
+        [whole]
+        if _fits(whole)
+        else [f"{inner}{'or ' if number else ''}{part}" for number, part in enumerate(parts)]
+    )
+    return [f"{' ' * indent}if (", *lines, f"{' ' * indent}):"]
 
 
 def _signature(text: str, indent: int) -> list[str]:

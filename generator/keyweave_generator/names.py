@@ -57,7 +57,8 @@ RUNTIME_ERRORS: Final = frozenset(
     "UnboundedQueryError MultipleRowsError NotLoadedError NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
     "ViewNotEmptyError TransactionConflictError LockTimeoutError TransactionRequiredError CrossPartitionError TransactionTooLargeError "
     "ViewNotBuiltError CorruptDocumentError ExportFileError StoreUnavailableError StoreTimeoutError StoreLoadingError "
-    "StoreReadOnlyError StoreOutOfMemoryError AuthenticationError OutcomeUnknownError".split()
+    "StoreReadOnlyError StoreOutOfMemoryError AuthenticationError OutcomeUnknownError "
+    "DurabilityError".split()
 )
 """All errors of the runtime. No error of a schema can have such a name; a test compares them with `keyweave.errors`."""
 

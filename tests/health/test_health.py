@@ -147,6 +147,7 @@ def test_json_has_a_stable_shape(server: Running) -> None:
             "memory_budget",
             "memory_share",
             "schema",
+            "sentinels",
             "server",
             "serving",
             "sweep_lag",

@@ -414,7 +414,9 @@ def test_a_plan_knows_how_many_words_its_command_has(flavour_of_plan: str) -> No
         writing[flavour_of_plan]()
         plan.advance_clock(7)
         options: dict[str, Any] = {"until": 1, "grace_ms": 2, "renew": True, "again": False, "writer": "w"}
-        assert plan.words == len(plan.command("sha", "EVALSHA", ticket=Ticket("s", 1, 2), **options))
+        for clustered in (False, True):
+            command = plan.command("sha", "EVALSHA", ticket=Ticket("s", 1, 2), clustered=clustered, **options)
+            assert plan.words + clustered == len(command)
 
 
 def test_without_the_option_a_cascade_is_one_step(flavour: str) -> None:

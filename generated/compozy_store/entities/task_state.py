@@ -23,30 +23,31 @@ def index_entries(record: models.TaskState, other: models.TaskState | None = Non
         entries.append(ViewEntry("all", (), record.task_exec_id, CREATED))
     if other is None or record.workflow_exec_id != other.workflow_exec_id:
         entries.append(ViewEntry("by_workflow", (record.workflow_exec_id,), record.task_exec_id, CREATED))
-    if (
-        other is None or record.parent_state_id != other.parent_state_id
-    ) and record.parent_state_id is not None:
-        entries.append(ViewEntry("by_parent", (record.parent_state_id,), record.task_exec_id, CREATED))
-    if (
-        other is None or record.parent_state_id != other.parent_state_id or record.status != other.status
-    ) and record.parent_state_id is not None:
-        entries.append(
-            ViewEntry(
-                "by_parent_status", (record.parent_state_id, record.status), record.task_exec_id, CREATED
+    if other is None or record.parent_state_id != other.parent_state_id:
+        if record.parent_state_id is not None:
+            entries.append(ViewEntry("by_parent", (record.parent_state_id,), record.task_exec_id, CREATED))
+    if other is None or record.parent_state_id != other.parent_state_id or record.status != other.status:
+        if record.parent_state_id is not None:
+            entries.append(
+                ViewEntry(
+                    "by_parent_status", (record.parent_state_id, record.status), record.task_exec_id, CREATED
+                )
             )
-        )
     if other is None or record.status != other.status:
         entries.append(ViewEntry("by_status", (record.status,), record.task_exec_id, CREATED))
     if other is None or record.workflow_id != other.workflow_id:
         entries.append(ViewEntry("by_workflow_id", (record.workflow_id,), record.task_exec_id, CREATED))
     if other is None or record.task_id != other.task_id:
         entries.append(ViewEntry("by_task_id", (record.task_id,), record.task_exec_id, CREATED))
-    if (other is None or record.agent_id != other.agent_id) and record.agent_id is not None:
-        entries.append(ViewEntry("by_agent", (record.agent_id,), record.task_exec_id, CREATED))
-    if (other is None or record.action_id != other.action_id) and record.action_id is not None:
-        entries.append(ViewEntry("by_action", (record.action_id,), record.task_exec_id, CREATED))
-    if (other is None or record.tool_id != other.tool_id) and record.tool_id is not None:
-        entries.append(ViewEntry("by_tool", (record.tool_id,), record.task_exec_id, CREATED))
+    if other is None or record.agent_id != other.agent_id:
+        if record.agent_id is not None:
+            entries.append(ViewEntry("by_agent", (record.agent_id,), record.task_exec_id, CREATED))
+    if other is None or record.action_id != other.action_id:
+        if record.action_id is not None:
+            entries.append(ViewEntry("by_action", (record.action_id,), record.task_exec_id, CREATED))
+    if other is None or record.tool_id != other.tool_id:
+        if record.tool_id is not None:
+            entries.append(ViewEntry("by_tool", (record.tool_id,), record.task_exec_id, CREATED))
     if other is None or record.execution_type != other.execution_type:
         entries.append(ViewEntry("by_execution_type", (record.execution_type,), record.task_exec_id, CREATED))
     return entries

@@ -88,8 +88,7 @@ class Store:
             namespace: the tenant; separates tenants and tests.
             retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
             durable: what every write waits for: `disk`, or `replicas:N`; nothing by default.
-            options: options of the connection, such as `timeout` in seconds, and `meter_provider` and
-                `tracer_provider` of OpenTelemetry, by default the global ones.
+            options: of the connection, such as `timeout` in seconds; `meter_provider` and `tracer_provider` of OpenTelemetry.
 
         Raises:
             ConfigurationError: an option is not valid, or the server cannot confirm writes as `durable` asks.
@@ -97,9 +96,10 @@ class Store:
             SchemaMismatchError: the namespace holds an index with another definition.
             StoreUnavailableError: the server cannot be used.
         """
-        return cls(
-            open_session(PACKAGE, url, namespace=namespace, retention=retention, durable=durable, **options)
+        opened = open_session(
+            PACKAGE, url, namespace=namespace, retention=retention, durable=durable, **options
         )
+        return cls(opened)
 
     @classmethod
     def over(
@@ -125,17 +125,8 @@ class Store:
         Raises:
             ConfigurationError: an option is not valid, or a store cannot use the client. Nothing was sent.
         """
-        return cls(
-            session_over(
-                PACKAGE,
-                client,
-                namespace=namespace,
-                retention=retention,
-                partitions=partitions,
-                durable=durable,
-                **policy,
-            )
-        )
+        policy |= {"partitions": partitions, "durable": durable}
+        return cls(session_over(PACKAGE, client, namespace=namespace, retention=retention, **policy))
 
     def ready(self) -> None:
         """Connect now, if the first call is to connect.

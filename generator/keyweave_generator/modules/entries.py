@@ -46,15 +46,11 @@ class EntryStatement:
     elements: str = ""
 
     @property
-    def condition(self) -> str:
-        """The condition for a row to have it, and for it to be one of those that are asked for."""
-        if self.moves:
-            return _bare(self.has)
-        parts = ["other is None", *(f"record.{name} != other.{name}" for name in self.fields)]
-        asked = " or ".join(parts)
-        if not self.has:
-            return asked
-        return f"({asked}) and {self.has}" if len(parts) > 1 else f"{asked} and {self.has}"
+    def conditions(self) -> list[str]:
+        """The condition for it to be one of the entries that are asked for, and that for a row to have it, where there are some."""
+        asked = ["other is None", *(f"record.{name} != other.{name}" for name in self.fields)]
+        found = ["" if self.moves else " or ".join(asked), self.has]
+        return [each for each in found if each]
 
     @property
     def added(self) -> str:
@@ -192,7 +188,7 @@ def _has(
             imports.use(module, name)
         parts.append(where.python)
     parts += [f"record.{name} is not None" for name in names if fields[name].optional]
-    return " and ".join(parts)
+    return " and ".join(parts) if len(parts) != 1 else _bare(parts[0])
 
 
 def _bare(condition: str) -> str:

@@ -165,7 +165,7 @@ class Plan:
 
     @property
     def words(self) -> int:
-        """The number of words of `command`."""
+        """The number of words of `command`, unless the partition is on a cluster."""
         keys = _FIXED_KEYS + len(self._documents) + len(self._views) + len(self._claims)
         return keys + len(self._guard_words) + len(self._row_words) + _OTHER_WORDS
 

@@ -72,7 +72,7 @@ def apply(
         TransactionTooLargeError: the plan does not fit into one command; nothing was sent.
     """
     if context.policy.command_words is not None:
-        require_fit(context, plan.words)
+        require_fit(context, plan.words + context.clustered)
     return _finish(context, _Try(context, plan), trailer, repeatable=repeatable)
 
 
@@ -115,7 +115,7 @@ def _apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | 
 def _misfit(context: Context, plan: Plan) -> TransactionTooLargeError | None:
     """Return the error of a plan that does not fit into one command."""
     try:
-        require_fit(context, plan.words)
+        require_fit(context, plan.words + context.clustered)
     except TransactionTooLargeError as error:
         return error
     return None

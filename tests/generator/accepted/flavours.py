@@ -14,7 +14,7 @@ _FORMAT: Final = black.Mode(
 _SUBSTITUTION: Final = (
     # A coroutine is no context manager, so `open` of the asyncio flavour returns what can be awaited or entered.
     (r"\bOpening\[Store\]", "Store"),
-    (r"\bOpening\((open_session\(.*?\)), cls\)", r"cls(\1)"),
+    (r"\bOpening\(opened, cls\)", "cls(opened)"),
     (r"\bOpening, ", ""),
     (
         r"`async with` it, or `await` it and `close` the store",

@@ -26,23 +26,23 @@ def index_entries(record: Any, other: Any | None = None) -> list[Entry]:
     """Every index entry that a Exhibit implies; given another state of the row, those in which the two may differ."""
     entries: list[Entry] = []
     if (
-        (
-            other is None
-            or record.gallery != other.gallery
-            or record.sealed != other.sealed
-            or record.height != other.height
-            or record.opens != other.opens
-        )
-        and ((record.opens > time(8, 0)) or (record.sealed is not None and record.sealed))
-        and record.sealed is not None
+        other is None
+        or record.gallery != other.gallery
+        or record.sealed != other.sealed
+        or record.height != other.height
+        or record.opens != other.opens
     ):
-        entries.append(
-            ViewEntry(
-                "by_gallery_sealed", (record.gallery, key_text(record.sealed)), record.id, record.height
+        if (
+            (record.opens > time(8, 0)) or (record.sealed is not None and record.sealed)
+        ) and record.sealed is not None:
+            entries.append(
+                ViewEntry(
+                    "by_gallery_sealed", (record.gallery, key_text(record.sealed)), record.id, record.height
+                )
             )
-        )
-    if (other is None or record.part_of != other.part_of) and record.part_of is not None:
-        entries.append(ViewEntry("by_part_of", (record.part_of,), record.id, CREATED))
+    if other is None or record.part_of != other.part_of:
+        if record.part_of is not None:
+            entries.append(ViewEntry("by_part_of", (record.part_of,), record.id, CREATED))
     if other is None or record.gallery != other.gallery or record.turn != other.turn:
         entries.append(ViewEntry("by_gallery", (record.gallery,), record.id, duration_micros(record.turn)))
     if other is None or record.gallery != other.gallery or record.title != other.title:
@@ -54,30 +54,28 @@ def index_entries(record: Any, other: Any | None = None) -> list[Entry]:
             ViewEntry("tagged", (record.gallery, element), record.id, CREATED)
             for element in sorted(record.tags)
         )
-    if (
-        other is None or record.title != other.title or record.part_of != other.part_of
-    ) and record.part_of is not None:
-        entries.append(
-            ClaimEntry(
-                "title", join((record.title.strip().lower(), record.part_of.strip().lower())), record.id
+    if other is None or record.title != other.title or record.part_of != other.part_of:
+        if record.part_of is not None:
+            entries.append(
+                ClaimEntry(
+                    "title", join((record.title.strip().lower(), record.part_of.strip().lower())), record.id
+                )
             )
-        )
     if (
-        (
-            other is None
-            or record.found_at != other.found_at
-            or record.state != other.state
-            or record.seal != other.seal
-            or record.width != other.width
-        )
-        and ((record.state in ("shown", "stored")) and (record.width is not None and record.width >= 2))
-        and record.found_at is not None
+        other is None
+        or record.found_at != other.found_at
+        or record.state != other.state
+        or record.seal != other.seal
+        or record.width != other.width
     ):
-        entries.append(
-            ClaimEntry(
-                "seal", join((key_text(record.found_at), record.state, key_text(record.seal))), record.id
+        if (
+            (record.state in ("shown", "stored")) and (record.width is not None and record.width >= 2)
+        ) and record.found_at is not None:
+            entries.append(
+                ClaimEntry(
+                    "seal", join((key_text(record.found_at), record.state, key_text(record.seal))), record.id
+                )
             )
-        )
     return entries
 
 
