@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from keyweave.health.report import Health, Severity
 from keyweave.opening.prepare import prepare
 from keyweave.sync.shell import Shell
 from tests.servers.cluster import Cluster, shared_cluster, slot_of
+from tests.servers.cluster_node import ClusterNode
 from tests.servers.running import new_namespace
 
 
@@ -64,6 +66,17 @@ def test_a_cluster_that_has_failed_is_critical(cluster: Cluster) -> None:
             health = examined(cluster.url)
         assert not health.serving
         assert "the cluster does not serve" in critical(health)["writes-refused"]
+
+
+def test_a_cluster_without_slots_is_critical(tmp_path: Path) -> None:
+    node = ClusterNode(tmp_path / "node", {})
+    try:
+        node.start()
+        health = examined(f"redis+cluster://{node.name}")
+    finally:
+        node.close()
+    assert not health.serving
+    assert "the cluster does not serve" in critical(health)["writes-refused"]
 
 
 def test_a_slot_that_moves_says_nothing_about_the_keys_of_scripts(cluster: Cluster) -> None:

@@ -47,7 +47,7 @@ class _Unit:
     Attributes:
         places: of the commands in the pipeline.
         slot: of the keys.
-        has_key: whether a command has a key. Others go to any master if the slot has none.
+        has_key: whether a command has a key. Others go to any master, or any node, if the slot has none.
         asked: the node that imports the slot and has the keys already.
     """
 
@@ -143,8 +143,8 @@ def _by_node(
     groups: dict[tuple[Node, bool], list[_Unit]] = {}
     for unit in units:
         node = unit.asked or (None if unit.slot is None else slots.owner(unit.slot))
-        if node is None and not unit.has_key and slots.masters:
-            node = slots.masters[0]
+        if node is None and not unit.has_key:
+            node = (slots.masters or slots.candidates(None))[0]
         if node is None:
             slots.stale = True
             for place in unit.places:
