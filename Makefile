@@ -90,14 +90,14 @@ format: $(STAMP) ## Rewrite the sources: safe lint fixes, import order, black
 
 test: $(STAMP) ## Run the whole suite on two processes (TEST_ARGS="-k name" narrows it)
 	@echo "test: pytest, whole suite"
-	@$(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 $(TEST_ARGS)
 
 redis8: $(STAMP) ## Bring a Redis 8 for the tests into .redis8, from Debian's packages or the PATH
 	@$(BIN)/python -m tests.servers.redis8
 
 test-redis8: redis8 ## Run the whole suite on Redis 8 (WITHOUT="tests/generator" leaves something out)
 	@echo "test-redis8: pytest, the suite on Redis 8"
-	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m pytest -n 2 $(WITHOUT:%=--ignore=%) $(TEST_ARGS)
+	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m pytest -n 3 $(WITHOUT:%=--ignore=%) $(TEST_ARGS)
 
 # Contract, writing, reading, retention and evolution; the tests of connections use redis-py in every run.
 OVER_REDIS_PY ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py tests/read/test_tree.py \

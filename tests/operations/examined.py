@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compozy_store.package import PACKAGE
-from keyweave.health import rules_data, rules_server, rules_service
+from keyweave.health import rules_data, rules_sentinels, rules_server, rules_service
 from keyweave.health.examine import examine
 from keyweave.health.limits import Limits
 from keyweave.health.report import Finding, Health
@@ -44,7 +44,7 @@ def all_names() -> set[str]:
     """Every finding that there is, by the source of the rules."""
     sources = [
         Path(module.__file__ or "").read_text(encoding="utf-8")
-        for module in (rules_data, rules_server, rules_service)
+        for module in (rules_data, rules_sentinels, rules_server, rules_service)
     ]
     return set(re.findall(r'id="([a-z-]+)"', "".join(sources)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from hashlib import sha1
+from uuid import uuid4
 
 import pytest
 from fakeredis import FakeServer
@@ -14,8 +15,9 @@ from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 from tests.connection.peers import sending
 from tests.fakes import fake_async_shell, fake_sync_shell
 
-SCRIPT = """#!lua flags=no-writes
-return {1, ARGV[1], false, {'a'}, redis.error_reply('MINE of mine')}"""
+SCRIPT = f"""#!lua flags=no-writes
+-- {uuid4()}: no server knows it yet
+return {{1, ARGV[1], false, {{'a'}}, redis.error_reply('MINE of mine')}}"""
 DIGEST = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 COMMANDS: list[Command] = [
@@ -41,7 +43,7 @@ def test_fakes_answer_like_a_real_server() -> None:
             return await shell.run(sending(*COMMANDS))
 
     with sync.Shell(parse_url("embedded:")) as shell:
-        real = [comparable(reply) for reply in shell.run(sending(("SCRIPT", "FLUSH"), *COMMANDS))[1:]]
+        real = [comparable(reply) for reply in shell.run(sending(*COMMANDS))]
     with fake_sync_shell(FakeServer()) as fake:
         blocking = [comparable(reply) for reply in fake.run(sending(*COMMANDS))]
     assert blocking == real
