@@ -15,7 +15,7 @@ from keyweave.health.report import Health, Severity
 from tests.servers.node import await_until
 from tests.servers.sentinels import SERVICE, Sentinels
 
-FINDING = "sentinels"
+FINDING = "sentinel-quorum"
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def sentinels(health: Health, _: Limits) -> Iterator[Finding]:
         why = "If the master fails, no replica takes its place, and every read and write fails from then on."
     answers = "; ".join(f"{each.address}: {each.problem}" for each in wrong)
     yield Finding(
-        id="sentinels",
+        id="sentinel-quorum",
         severity=severity,
         what=f"{len(wrong)} of {asked} Sentinels cannot elect a master, or do not answer: {answers}",
         why=why,
