@@ -87,14 +87,14 @@ def exists(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
 
 def _read(context: Context, entity: Entity[Any], command: Command) -> Flow[list[Any]]:
     """Return the reply of a read of rows. If they may have a deadline, the exchange also sets a clock that is not fresh."""
-    if entity.name in context.retention and context.clock(context.partition(entity)).stale():
+    if entity.name in context.retention and context.clock_of(entity).stale():
         return _read_with_time(context, entity, command)
     return ask(context, (command,))
 
 
 def _read_with_time(context: Context, entity: Entity[Any], command: Command) -> Flow[list[Any]]:
     reply, time = yield from ask(context, (command, TIME))
-    context.clock(context.partition(entity)).set(micros_of(time))
+    context.clock_of(entity).set(micros_of(time))
     return [reply]
 
 

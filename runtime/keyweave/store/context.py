@@ -127,6 +127,10 @@ class Context:
         """Return the partition that holds the rows of `entity`."""
         return self.keyspace.partition(entity.group)
 
+    def clock_of(self, entity: Entity[Any]) -> ServerClock:
+        """Return the clock of the server that holds the rows of `entity`."""
+        return self.state.clock if not self.clustered else self.clock(self.partition(entity))
+
     def clock(self, partition: Partition) -> ServerClock:
         """Return the clock of the server that holds a partition."""
         if not self.clustered:

@@ -101,7 +101,7 @@ def load(
         except CorruptDocumentError:
             imported.unreadable += 1
             continue
-        if 0 < row.head.expires <= context.clock(context.partition(entity)).now():
+        if 0 < row.head.expires <= context.clock_of(entity).now():
             imported.expired += 1
         else:
             partitions[context.partition(entity)].append(row)
