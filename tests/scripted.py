@@ -104,4 +104,6 @@ class Scripted:
 
     def sent(self) -> list[tuple[Any, ...]]:
         """Every command that was sent, in order."""
-        return [command for effect in self.effects if isinstance(effect, Send) for command in effect.commands]
+        return [
+            tuple(each) for effect in self.effects if isinstance(effect, Send) for each in effect.commands
+        ]

@@ -6,15 +6,55 @@ knows nothing about entities, plans or keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, Final, TypeAlias, TypeVar, overload
 
 import msgspec
 
 T = TypeVar("T")
 
 Word: TypeAlias = str | bytes | int | float
-Command: TypeAlias = tuple[Word, ...]
+
+
+class Packed(msgspec.Struct, frozen=True, gc=False):
+    """A command as the bytes of the wire. It reads like a tuple of its words, which are taken out of the bytes when needed.
+
+    Only the direct channel is given such commands.
+
+    Attributes:
+        data: the bytes.
+    """
+
+    data: bytes
+
+    def words(self) -> tuple[str, ...]:
+        """Return the words of the command."""
+        data, words = self.data, []
+        at = data.index(b"\n") + 1
+        while at < len(data):
+            start = data.index(b"\n", at) + 1
+            end = start + int(data[at + 1 : start - 2])
+            words.append(data[start:end].decode())
+            at = end + 2
+        return tuple(words)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        return self.words()[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.words())
+
+    def __len__(self) -> int:
+        return len(self.words())
+
+
+Command: TypeAlias = tuple[Word, ...] | Packed
 Reply: TypeAlias = Any
 """bytes, int, None, a list of replies, or a `ServerError` value (the shell does not raise an error reply)."""
 

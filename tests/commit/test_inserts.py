@@ -69,7 +69,7 @@ def test_a_transaction_that_only_inserts_leaves_what_single_inserts_leave(
 def test_one_command_of_the_script_writes_a_view_of_many_rows(stores: Harness) -> None:
     with exchanges(stores) as sent:
         stores.do(stores.db.accounts.create_many(accounts(50)))
-    (words,) = sent[-1]
+    words = [*sent[-1][0]]
     assert words.count("inserts") == 1 and "put" not in words
     assert words.count("add") == 3  # all, the branch, the state
     assert words.count("claim") == 1

@@ -81,7 +81,7 @@ def test_a_large_family_is_deleted_in_bounded_chunks_with_the_parent_last(stores
 
     def count(_: int, commands: tuple[Command, ...]) -> None:
         for plan in plans_in(stores, commands):
-            sizes.append(plan.count("delete"))
+            sizes.append([*plan].count("delete"))
             parents.append(root in plan)
 
     assert deleting(stores, count) is True

@@ -220,7 +220,7 @@ class BareSide(Side):
 
     def _call(self, commands: list[Command]) -> tuple[Any, tuple[Any, ...]]:
         if len(commands) == 1:
-            return self._client.execute_command, commands[0]
+            return self._client.execute_command, tuple(commands[0])
         pipeline = self._client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)

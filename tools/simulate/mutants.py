@@ -196,6 +196,18 @@ MUTANTS: Final = (
         "if not _has_place(new, entry):",
         "if False:",
     ),
+    Mutant(
+        "a packed plan forgets the sets that a row leaves",
+        "keyweave.changes.packed:RowPacker.put",
+        "sets, left = _difference(sets, left)",
+        "sets, left = _difference(sets, left)[0], []",
+    ),
+    Mutant(
+        "a packed plan that was refused is sent once more under another number",
+        "keyweave.exchange.apply:_Try.__init__",
+        "self.ticket = begun.ticket",
+        "self.ticket = context.state.ledger.take()",
+    ),
 )
 
 

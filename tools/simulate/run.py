@@ -110,7 +110,7 @@ class Run:
         self._lifetimes = resolve(package, {}, {})
 
     def context(self, monotonic: Callable[[], float], source: random.Random) -> Context:
-        """A context of a store that was just opened."""
+        """A context of a store that was just opened. Half of them send plans of one row packed."""
         return Context(
             self.package,
             self._keyspace,
@@ -122,6 +122,7 @@ class Run:
             wall=self._wall,
             random=source,
             secret=source.randbytes,
+            direct=source.random() < 0.5,
         )
 
     def _wall(self) -> float:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from keyweave.keyspace.keys import escape
 from keyweave.model.entity import Entity, Reference, Unique, View
 from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.model.keytext import key_text
+from keyweave.model.places import Places, Sets
 
 from .. import errors, models
 
@@ -19,6 +23,22 @@ def index_entries(record: models.APIKey, other: models.APIKey | None = None) -> 
     if other is None or record.prefix != other.prefix:
         entries.append(ClaimEntry("prefix", record.prefix, record.id))
     return entries
+
+
+def index_places(
+    keys: Mapping[str, str], record: models.APIKey, other: models.APIKey | None = None
+) -> Places:
+    """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
+    created_sets: list[str] = []
+    claims: list[ClaimEntry] = []
+    if other is None or record.user_id != other.user_id:
+        created_sets.append(keys["by_user"] + escape(record.user_id))
+    if other is None or record.fingerprint != other.fingerprint:
+        claims.append(ClaimEntry("fingerprint", key_text(record.fingerprint), record.id))
+    if other is None or record.prefix != other.prefix:
+        claims.append(ClaimEntry("prefix", record.prefix, record.id))
+    sets: list[Sets] = [("created", record.id, CREATED, created_sets)]
+    return sets, claims
 
 
 def check(record: models.APIKey) -> None:
@@ -48,6 +68,7 @@ API_KEY = Entity(
     ),
     entries=index_entries,
     check=check,
+    places=index_places,
     created="created_at",
     filters={
         "id": "str",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from keyweave.errors import CheckViolationError
+from keyweave.keyspace.keys import escape
 from keyweave.model.entity import Entity, Reference, Retention, View
 from keyweave.model.entry import CREATED, Entry, ViewEntry
 from keyweave.model.merge import Merge, add, greatest, least, union
 from keyweave.model.normalize import compact
+from keyweave.model.places import Places, Sets
 
 from .. import errors, models
 
@@ -51,6 +54,44 @@ def index_entries(record: models.TaskState, other: models.TaskState | None = Non
     if other is None or record.execution_type != other.execution_type:
         entries.append(ViewEntry("by_execution_type", (record.execution_type,), record.task_exec_id, CREATED))
     return entries
+
+
+def index_places(
+    keys: Mapping[str, str], record: models.TaskState, other: models.TaskState | None = None
+) -> Places:
+    """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
+    created_sets: list[str] = []
+    if other is None:
+        created_sets.append(keys["all"])
+    if other is None or record.workflow_exec_id != other.workflow_exec_id:
+        created_sets.append(keys["by_workflow"] + escape(record.workflow_exec_id))
+    if other is None or record.parent_state_id != other.parent_state_id:
+        if record.parent_state_id is not None:
+            created_sets.append(keys["by_parent"] + escape(record.parent_state_id))
+    if other is None or record.parent_state_id != other.parent_state_id or record.status != other.status:
+        if record.parent_state_id is not None:
+            created_sets.append(
+                keys["by_parent_status"] + escape(record.parent_state_id) + ":" + record.status
+            )
+    if other is None or record.status != other.status:
+        created_sets.append(keys["by_status"] + record.status)
+    if other is None or record.workflow_id != other.workflow_id:
+        created_sets.append(keys["by_workflow_id"] + escape(record.workflow_id))
+    if other is None or record.task_id != other.task_id:
+        created_sets.append(keys["by_task_id"] + escape(record.task_id))
+    if other is None or record.agent_id != other.agent_id:
+        if record.agent_id is not None:
+            created_sets.append(keys["by_agent"] + escape(record.agent_id))
+    if other is None or record.action_id != other.action_id:
+        if record.action_id is not None:
+            created_sets.append(keys["by_action"] + escape(record.action_id))
+    if other is None or record.tool_id != other.tool_id:
+        if record.tool_id is not None:
+            created_sets.append(keys["by_tool"] + escape(record.tool_id))
+    if other is None or record.execution_type != other.execution_type:
+        created_sets.append(keys["by_execution_type"] + record.execution_type)
+    sets: list[Sets] = [("created", record.task_exec_id, CREATED, created_sets)]
+    return sets, []
 
 
 def check(record: Any) -> None:
@@ -169,6 +210,7 @@ TASK_STATE = Entity(
     ),
     entries=index_entries,
     check=check,
+    places=index_places,
     normalize=models.normalize_task_state,
     json=("input", "output", "error"),
     nested=("usage",),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from keyweave.model.entity import Entity, Unique, View
 from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
+from keyweave.model.places import Places, Sets
 
 from .. import errors, models
 
@@ -20,6 +23,20 @@ def index_entries(record: models.User, other: models.User | None = None) -> list
     return entries
 
 
+def index_places(keys: Mapping[str, str], record: models.User, other: models.User | None = None) -> Places:
+    """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
+    created_sets: list[str] = []
+    claims: list[ClaimEntry] = []
+    if other is None:
+        created_sets.append(keys["all"])
+    if other is None or record.role != other.role:
+        created_sets.append(keys["by_role"] + record.role)
+    if other is None or record.email != other.email:
+        claims.append(ClaimEntry("email", record.email.lower(), record.id))
+    sets: list[Sets] = [("created", record.id, CREATED, created_sets)]
+    return sets, claims
+
+
 def check(record: models.User) -> None:
     """The schema has no check of a User."""
 
@@ -33,6 +50,7 @@ USER = Entity(
     known=frozenset({"revision", "created", "expires", "op", "id", "email", "role", "created_at"}),
     entries=index_entries,
     check=check,
+    places=index_places,
     created="created_at",
     enums=("role",),
     filters={"id": "str", "email": "str", "role": "str", "created_at": "datetime"},

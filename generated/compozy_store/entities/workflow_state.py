@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from keyweave.keyspace.keys import escape
 from keyweave.model.entity import Entity, Retention, View
 from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
 from keyweave.model.merge import Merge, add, greatest, least, union
 from keyweave.model.normalize import compact
+from keyweave.model.places import Places, Sets
 
 from .. import errors, models
 
@@ -24,6 +28,24 @@ def index_entries(record: models.WorkflowState, other: models.WorkflowState | No
             ViewEntry("newest_of_workflow", (record.workflow_id,), record.workflow_exec_id, CREATED)
         )
     return entries
+
+
+def index_places(
+    keys: Mapping[str, str], record: models.WorkflowState, other: models.WorkflowState | None = None
+) -> Places:
+    """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
+    revision_sets: list[str] = []
+    created_sets: list[str] = []
+    revision_sets.append(keys["all"])
+    revision_sets.append(keys["by_status"] + record.status)
+    revision_sets.append(keys["by_workflow"] + escape(record.workflow_id))
+    if other is None or record.workflow_id != other.workflow_id:
+        created_sets.append(keys["newest_of_workflow"] + escape(record.workflow_id))
+    sets: list[Sets] = [
+        ("revision", record.workflow_exec_id, REVISION, revision_sets),
+        ("created", record.workflow_exec_id, CREATED, created_sets),
+    ]
+    return sets, []
 
 
 def check(record: models.WorkflowState) -> None:
@@ -88,6 +110,7 @@ WORKFLOW_STATE = Entity(
     ),
     entries=index_entries,
     check=check,
+    places=index_places,
     normalize=models.normalize_workflow_state,
     json=("input", "output", "error"),
     nested=("usage",),

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 
 from keyweave_generator.literal import literal, tuple_of
 from keyweave_generator.model import Check, Entity, Managed, Schema, TypeKind, TypeRef
 from keyweave_generator.names import HEAD_NAMES, stored_name
 
 from .annotations import annotation, kind
-from .entries import ROW_ID, EntryStatement, claim_entry, row_id, view_entry
+from .entries import (
+    ROW_ID,
+    EntryStatement,
+    OrderStatement,
+    claim_entry,
+    order_statements,
+    row_id,
+    view_entry,
+)
 from .filters import filter_fields
 from .identifiers import descriptor_name, exists_name, normalizer_name, not_found_name
 from .imports import Imports
@@ -43,6 +52,9 @@ class EntityModule:
         compares: whether the module has conditions of the schema.
         row_id: the statement that makes the id of a record; empty if the id is the text of a field, or not needed.
         entries: its index entries.
+        orders: the orders of its views.
+        places: the places in the first of them, as far as every row has them.
+        claims: whether it has unique constraints.
         checks: its checks.
         merges: its merges.
         constant: name of its descriptor.
@@ -56,10 +68,18 @@ class EntityModule:
     compares: bool
     row_id: str
     entries: tuple[EntryStatement, ...]
+    orders: tuple[OrderStatement, ...]
+    places: str
+    claims: bool
     checks: tuple[CheckStatement, ...]
     merges: tuple[MergeFunctions, ...]
     constant: str
     arguments: str
+
+    @property
+    def later_orders(self) -> list[OrderStatement]:
+        """The orders whose places `places` does not have."""
+        return list(dropwhile(lambda each: not each.has, self.orders))
 
 
 def entity_module(entity: Entity, schema: Schema) -> EntityModule:
@@ -72,7 +92,16 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
     record = f"{imports.use('..', 'models')}.{entity.name}"
     wheres = [*(view.where for view in entity.views), *(unique.where for unique in entity.uniques)]
     conditional = any(where is not None for where in wheres)
-    entries = [view_entry(view, entity, imports) for view in entity.views]
+    imports.use("collections.abc", "Mapping")
+    imports.runtime("Places")
+    imports.runtime("Sets")
+    plain = frozenset(
+        each.name for each in schema.enums if not any({":", "%"} & {*value} for value in each.values)
+    )
+    entries = [view_entry(view, entity, imports, plain) for view in entity.views]
+    orders = order_statements(entity, imports)
+    if entity.uniques:
+        imports.runtime("ClaimEntry")
     rules = [check.rule for check in entity.checks]
     if entity.retention is not None and entity.retention.when is not None:
         rules.append(entity.retention.when)
@@ -88,6 +117,9 @@ def entity_module(entity: Entity, schema: Schema) -> EntityModule:
         conditional or bool(rules),
         f"{ROW_ID} = {row_id(entity, imports)}" if any(ROW_ID in each.expression for each in entries) else "",
         tuple(entries),
+        tuple(orders),
+        ", ".join(each.place for each in takewhile(lambda each: not each.has, orders)),
+        bool(entity.uniques),
         tuple(_check(entity, check) for check in entity.checks),
         tuple(merge_functions(merge, entity, schema, imports) for merge in entity.merges),
         descriptor_name(entity),
@@ -116,6 +148,7 @@ def _arguments(entity: Entity, schema: Schema, imports: Imports) -> Iterator[tup
     yield "known", f"frozenset({{{', '.join(map(literal, known))}}})"
     yield "entries", "index_entries"
     yield "check", "check"
+    yield "places", "index_places"
     normalized = normalized_fields(entity.fields, schema)
     if normalized:
         yield "normalize", f"{models}.{normalizer_name(entity.name)}"

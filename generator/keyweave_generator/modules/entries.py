@@ -37,6 +37,8 @@ class EntryStatement:
         fields: the fields that it depends on, without the key, which never changes.
         moves: whether every write changes its score.
         elements: the elements, each called `element`; empty for one entry.
+        sets: the list of `index_places` that takes the key of its sorted set; empty for a claim.
+        key: the key of its sorted set.
     """
 
     has: str
@@ -44,6 +46,8 @@ class EntryStatement:
     fields: tuple[str, ...]
     moves: bool = False
     elements: str = ""
+    sets: str = ""
+    key: str = ""
 
     @property
     def conditions(self) -> list[str]:
@@ -58,6 +62,30 @@ class EntryStatement:
         if self.elements:
             return f"entries.extend({self.expression} for element in {self.elements})"
         return f"entries.append({self.expression})"
+
+    @property
+    def placed(self) -> str:
+        """The statement that adds the key of its sorted set, or the claim, to a list of `index_places`."""
+        if not self.sets:
+            return f"claims.append({self.expression})"
+        if self.elements:
+            return f"{self.sets}.extend({self.key} for element in {self.elements})"
+        return f"{self.sets}.append({self.key})"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderStatement:
+    """The sorted sets of one order in `index_places`.
+
+    Attributes:
+        sets: the list of their keys.
+        place: name of the order, the row's member and score, and the list.
+        has: the condition for a row to have a place in the order; empty when every row has one.
+    """
+
+    sets: str
+    place: str
+    has: str
 
 
 def row_id(entity: Entity, imports: Imports) -> str:
@@ -74,10 +102,15 @@ def _member(entity: Entity) -> str:
     return f"record.{key.name}" if not more and kind(key.type) == "str" else ROW_ID
 
 
-def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
-    """The entry of a record called `record` in a view."""
+def view_entry(view: View, entity: Entity, imports: Imports, plain: frozenset[str]) -> EntryStatement:
+    """The entry of a record called `record` in a view.
+
+    Args:
+        plain: the enums whose values stand in keys as they are.
+    """
     fields = {field.name: field for field in entity.fields}
     texts = [_stored_text(entity, fields[name], imports) for name in view.fields]
+    types = [fields[name].type for name in view.fields]
     elements, names = "", view.fields
     if view.each is not None:
         of = fields[view.each].type.of
@@ -85,7 +118,10 @@ def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
         ordered = "sorted" if fields[view.each].type.kind is TypeKind.SET else "dict.fromkeys"
         elements, names = f"{ordered}(record.{view.each})", (*names, view.each)
         texts.append(_text(of, "element", imports))
+        types.append(of)
     values = tuple_of(texts)
+    parts = [_in_key(text, type_, plain, imports) for text, type_ in zip(texts, types, strict=True)]
+    key = " + ".join([f'keys["{view.name}"]', ' + ":" + '.join(parts)] if parts else [f'keys["{view.name}"]'])
     entry, member = imports.runtime("ViewEntry"), _member(entity)
     if view.by_text:
         member = f"{imports.runtime('text_member')}(record.{view.order_field}, {member})"
@@ -96,7 +132,40 @@ def view_entry(view: View, entity: Entity, imports: Imports) -> EntryStatement:
         _changing((*names, *order), view.where, entity),
         view.order is OrderBy.REVISION,
         elements,
+        _sets(view),
+        key,
     )
+
+
+def _in_key(text: str, type_: TypeRef, plain: frozenset[str], imports: Imports) -> str:
+    """The part of a key for a value whose key text is a piece of Python."""
+    if type_.name in plain or type_.name in ("int", "bool"):
+        return text
+    return f"{imports.runtime('escape')}({text})"
+
+
+def _sets(view: View) -> str:
+    """The list of `index_places` for the sorted sets in the order of a view."""
+    return f"{view.order_field or view.order.value}_sets"
+
+
+def order_statements(entity: Entity, imports: Imports) -> list[OrderStatement]:
+    """What `index_places` says of each order of an entity's views, in the order in which the views first name them."""
+    fields = {field.name: field for field in entity.fields}
+    found: dict[str, OrderStatement] = {}
+    for view in entity.views:
+        name, order = _sets(view), view.order_field or view.order.value
+        if name not in found:
+            member = _member(entity)
+            if view.by_text:
+                member = f"{imports.runtime('text_member')}(record.{view.order_field}, {member})"
+            optional = view.order_field is not None and fields[view.order_field].optional
+            found[name] = OrderStatement(
+                name,
+                f'("{order}", {member}, {_score(view, fields, imports)}, {name})',
+                f"record.{view.order_field} is not None" if optional else "",
+            )
+    return list(found.values())
 
 
 def claim_entry(unique: Unique, entity: Entity, imports: Imports) -> EntryStatement:

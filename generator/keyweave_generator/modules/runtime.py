@@ -13,7 +13,7 @@ _NAMES: Final = {
         "UniqueViolationError",
     ),
     "keyweave.expiry.sweep": ("sweep",),
-    "keyweave.keyspace.keys": ("join",),
+    "keyweave.keyspace.keys": ("escape", "join"),
     "keyweave.model.entity": ("Condition", "Entity", "Package", "Reference", "Retention", "Unique", "View"),
     "keyweave.model.entry": ("CREATED", "REVISION", "ClaimEntry", "Entry", "ViewEntry"),
     "keyweave.model.exact": ("EXACT", "DecimalLimits", "decimal_score"),
@@ -34,6 +34,7 @@ _NAMES: Final = {
     "keyweave.model.moment": ("duration_micros", "time_micros", "to_days", "to_micros"),
     "keyweave.model.normalize": ("compact", "fill_zero", "trim", "trimmed"),
     "keyweave.model.numbering": ("int_id",),
+    "keyweave.model.places": ("Places", "Sets"),
     "keyweave.model.record": ("ManagedMoment", "NOT_WRITTEN", "Record", "Value"),
     "keyweave.query": ("Choice", "Elements", "IsNot", "Ordered", "Text"),
     "keyweave.read": (

@@ -10,6 +10,7 @@ import enum
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -18,11 +19,14 @@ from keyweave.effects import Command, Word
 from keyweave.errors import CrossPartitionError
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
-from keyweave.model.entry import CREATED, REVISION, ClaimEntry, Entry, ViewEntry
+from keyweave.model.entry import CREATED, REVISION, ClaimEntry, Entry, Score, ViewEntry
 
-_FIXED_KEYS: Final = 4
+FIXED_KEYS: Final = 4
+"""Keys of a plan that are not documents, views or claims."""
 
-_OTHER_WORDS: Final = 16
+_rank: Final = itemgetter(0)
+
+OTHER_WORDS: Final = 16
 """Words of the command of a plan that are not keys and do not belong to a guard or a row."""
 
 _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
@@ -166,8 +170,8 @@ class Plan:
     @property
     def words(self) -> int:
         """The number of words of `command`, unless the partition is on a cluster."""
-        keys = _FIXED_KEYS + len(self._documents) + len(self._views) + len(self._claims)
-        return keys + len(self._guard_words) + len(self._row_words) + _OTHER_WORDS
+        keys = FIXED_KEYS + len(self._documents) + len(self._views) + len(self._claims)
+        return keys + len(self._guard_words) + len(self._row_words) + OTHER_WORDS
 
     def show_on_refusal(self, entity: Entity[Any], key: str) -> None:
         """Let an EXISTS or CHANGED refusal for this row include its stored document."""
@@ -387,7 +391,7 @@ class Plan:
                 slot that moves key by key could end the script in the middle, when it writes a key again that it has emptied.
         """
         partition = self.partition
-        views = _FIXED_KEYS + len(self._documents)
+        views = FIXED_KEYS + len(self._documents)
         claims = views + len(self._views)
         return (
             verb,
@@ -412,7 +416,7 @@ class Plan:
             "again" if again else "",
             writer if self.changes_documents else "",
             self._document_on_refusal,
-            _commands_of((*self._verbs, "ledger")),
+            commands_of((*self._verbs, "ledger")),
             *self._guard_words,
             "rows",
             *self._row_words,
@@ -434,14 +438,15 @@ class Plan:
         words: list[Any] = []
         views, verbs = self._views, self._verbs
         name, view_key = entity.name, self._partition_of(entity).view
-        removed: list[tuple[int, ViewEntry]] = []
-        added: list[tuple[int, ViewEntry]] = []
+        removed: dict[tuple[int, str, Score], list[str]] = {}
+        added: dict[tuple[int, str, Score], list[str]] = {}
+        ranks = entity.ranks
         # Comparing a few entries is faster than hashing them: an enum member is hashed by Python code.
         for entry in old:
             if type(entry) is ViewEntry:
                 if not _has_place(new, entry):
                     key = view_key(name, entry.view, entry.values)
-                    removed.append((views.setdefault(key, len(views) + 1), entry))
+                    removed.setdefault((ranks.get(entry.view, 0), entry.member, ""), []).append(key)
             elif type(entry) is ClaimEntry and entry not in new:
                 words += ("release", self._claim(entity, entry.unique), entry.value, entry.owner)
                 verbs["release"] = None
@@ -449,16 +454,21 @@ class Plan:
             if type(entry) is ViewEntry:
                 if entry not in old or entry.score == REVISION:
                     key = view_key(name, entry.view, entry.values)
-                    added.append((views.setdefault(key, len(views) + 1), entry))
+                    place = (ranks.get(entry.view, 0), entry.member, entry.score)
+                    added.setdefault(place, []).append(key)
             elif type(entry) is ClaimEntry and entry not in old:
                 words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
                 verbs["claim"] = None
-        if removed:
-            verbs["remove"] = None
-            _group(words, "remove", removed)
-        if added:
-            verbs["add"] = None
-            _group(words, "add", added)
+        for verb, changed in (("remove", removed), ("add", added)):
+            if changed:
+                verbs[verb] = None
+            for place in sorted(changed, key=_rank) if len(changed) > 1 else changed:
+                _, member, score = place
+                numbers = [views.setdefault(key, len(views) + 1) for key in changed[place]]
+                if len(numbers) == 1:
+                    words += (verb, numbers[0], member, score)
+                else:
+                    words += (verb + "s", len(numbers), member, score, *numbers)
         self._row_words.append(len(words))
         self._row_words += words
 
@@ -488,7 +498,7 @@ class Plan:
 
 
 @lru_cache(maxsize=256)
-def _commands_of(verbs: tuple[str, ...]) -> str:
+def commands_of(verbs: tuple[str, ...]) -> str:
     """Return the commands of rows and entries as the argument `commands` of `apply`."""
     return " ".join(dict.fromkeys(command for verb in verbs for command in _COMMANDS[verb]))
 
@@ -500,25 +510,6 @@ def _has_place(entries: list[Entry], entry: ViewEntry) -> bool:
             if each.values == entry.values and each.member == entry.member:
                 return True
     return False
-
-
-def _group(words: list[Any], verb: str, members: list[tuple[int, ViewEntry]]) -> None:
-    """Append the words of entries, given with the numbers of their views. Neighbours of one member and score share their words."""
-    start = 0
-    while start < len(members):
-        number, entry = members[start]
-        member, score = entry.member, entry.score
-        end = start + 1
-        while end < len(members) and members[end][1].score == score and members[end][1].member == member:
-            end += 1
-        if verb == "remove":
-            score = ""
-        if end - start == 1:
-            words += (verb, number, member, score)
-        else:
-            words += (verb + "s", end - start, member, score)
-            words += [number for number, _ in members[start:end]]
-        start = end
 
 
 def new_op() -> str:

@@ -11,7 +11,7 @@ from keyweave.changes.plan import Applied, Plan, Refusal, Status
 from keyweave.document.codec import Prepared, op_of
 from keyweave.effects import Flow
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
-from keyweave.exchange.apply import Trailer, apply, apply_each
+from keyweave.exchange.apply import Begun, Trailer, apply, apply_each
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry, Entry, ViewEntry
 from keyweave.model.record import Stored
@@ -33,6 +33,7 @@ def commit(
     sweeping: bool = False,
     with_document: bool = False,
     trailer: Trailer | None = None,
+    begun: Begun | None = None,
 ) -> Flow[Refusal | None]:
     """Apply changes of one partition in one atomic step.
 
@@ -42,6 +43,7 @@ def commit(
         sweeping: whether the changes remove dead rows: then it makes no difference whether a lost try was applied.
         with_document: whether an EXISTS or CHANGED refusal for the first row includes its document.
         trailer: commands that follow the plan in its pipeline.
+        begun: what the first try named, if it was sent before.
 
     Returns:
         None when everything was written and the records remember it; otherwise the refusal.
@@ -49,11 +51,11 @@ def commit(
     Raises:
         OutcomeUnknownError, StoreUnavailableError, CorruptDocumentError: as for `exchange.apply.apply`.
     """
-    plan = _build_plan(context, changes, watched or [])
+    plan = _build_plan(context, changes, watched or [], begun)
     if with_document:
         plan.show_on_refusal(changes[0].entity, changes[0].key)
     try:
-        outcome = yield from apply(context, plan, trailer, repeatable=sweeping)
+        outcome = yield from apply(context, plan, trailer, repeatable=sweeping, begun=begun)
     except OutcomeUnknownError as error:
         _describe(error, changes)
         raise
@@ -126,9 +128,11 @@ def _build_plan(
     context: Context,
     changes: list[Change],
     watched: list[Watched],
+    begun: Begun | None = None,
 ) -> Plan:
     first = changes[0].entity if changes else watched[0][0]
-    plan = Plan(context.keyspace.partition(first.group), context.state.ledger.new_op())
+    op = begun.op if begun is not None else context.state.ledger.new_op()
+    plan = Plan(context.keyspace.partition(first.group), op)
     puts: AbstractSet[tuple[str, str]] = _NO_ROWS
     released: Mapping[tuple[str, str, str], str] = _NOTHING_RELEASED
     new = False
@@ -270,9 +274,17 @@ def remember_writes(context: Context, changes: list[Change], applied: Applied, o
         head = next(heads)
         if change.record is None:
             continue
-        stored = context.codec(change.entity).remember_write(change.record, prepared, head, op)
-        # A purge of unknown members keeps the revision, so a cached document with such members could restore them.
-        if not prepared.unknown and len(prepared.body) <= LARGEST:
-            context.state.recent.put(name, key, stored)
-        else:
-            context.state.recent.drop(name, key)
+        remember_write(context, prepared, change.record, head, op)
+
+
+def remember_write(
+    context: Context, prepared: Prepared, record: Any, head: tuple[int, int, int], op: str
+) -> None:
+    """Make a record, and the cache of recent rows, remember its write; see `Codec.remember_write`."""
+    name, key = prepared.entity.name, prepared.key
+    stored = context.codecs[name].remember_write(record, prepared, head, op)
+    # A purge of unknown members keeps the revision, so a cached document with such members could restore them.
+    if not prepared.unknown and len(prepared.body) <= LARGEST:
+        context.state.recent.put(name, key, stored)
+    else:
+        context.state.recent.drop(name, key)

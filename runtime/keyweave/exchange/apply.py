@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from keyweave.changes.plan import Outcome, Plan
+import msgspec
+
+from keyweave.changes.plan import Outcome, Plan, Ticket
 from keyweave.changes.unsettled import Unsettled
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
 from keyweave.errors import (
@@ -37,6 +39,31 @@ _SLACK: Final = 5_000_000
 """Microseconds that a plan may be under way beyond the deadline, and that clocks may be apart."""
 
 
+class Begun(msgspec.Struct, gc=False):
+    """A plan whose first try was sent before the plan was built.
+
+    Attributes:
+        op: id of the plan.
+        ticket: its place in the ledger.
+        until: the server's time, in microseconds, after which it must not be applied.
+        renew: whether it is to extend the life of the ledger.
+        reply: the reply to the first try, or the failure of the connection.
+    """
+
+    op: str
+    ticket: Ticket
+    until: int
+    renew: bool
+    reply: Reply | ConnectionFailure = None
+
+
+def begin(context: Context, partition: Partition) -> Begun:
+    """Return what the first try of a plan names. `answered` or `apply` follows, or else the slot has to be left open."""
+    ledger = context.state.ledger
+    renew = ledger.due_for_renewal(partition.tag)
+    return Begun(ledger.new_op(), ledger.take(), _not_after(context, partition), renew)
+
+
 class Trailer:
     """Commands that follow a plan in its pipeline, also when the plan is refused. They may be repeated.
 
@@ -53,7 +80,12 @@ class Trailer:
 
 
 def apply(
-    context: Context, plan: Plan, trailer: Trailer | None = None, *, repeatable: bool = False
+    context: Context,
+    plan: Plan,
+    trailer: Trailer | None = None,
+    *,
+    repeatable: bool = False,
+    begun: Begun | None = None,
 ) -> Flow[Outcome]:
     """Apply a plan exactly once, and return its outcome.
 
@@ -63,6 +95,7 @@ def apply(
     Args:
         trailer: commands that follow the plan in its pipeline.
         repeatable: whether it makes no difference if the plan was applied, as for a repair: then no outcome is unknown.
+        begun: what the first try named, if it was sent.
 
     Raises:
         OutcomeUnknownError: a try was sent, and none was answered before the deadline; or its answer was damaged. The error can
@@ -73,7 +106,8 @@ def apply(
     """
     if context.policy.command_words is not None:
         require_fit(context, plan.words + context.clustered)
-    return _finish(context, _Try(context, plan), trailer, repeatable=repeatable)
+    first = begun.reply if begun is not None else None
+    return _finish(context, _Try(context, plan, begun), trailer, first=first, repeatable=repeatable)
 
 
 def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | KeyweaveError]]:
@@ -126,10 +160,10 @@ def _finish(
     state: _Try,
     trailer: Trailer | None = None,
     *,
-    first: Reply | None = None,
+    first: Reply | ConnectionFailure | None = None,
     repeatable: bool = False,
 ) -> Flow[Outcome]:
-    """Bring a plan to its outcome; see `apply`. `first` is the reply to a try that was sent already, if there is one."""
+    """Bring a plan to its outcome; see `apply`. `first` is what came of a try that was sent already, if there is one."""
     ledger, plan = context.state.ledger, state.plan
     try:
         reply = yield from _answer(context, state, trailer, first, 0 if repeatable else 1)
@@ -160,12 +194,13 @@ class _Try:
 
     __slots__ = ("plan", "renew", "script", "sent", "ticket", "until")
 
-    def __init__(self, context: Context, plan: Plan) -> None:
+    def __init__(self, context: Context, plan: Plan, begun: Begun | None = None) -> None:
+        begun = begun or begin(context, plan.partition)
         self.plan: Final = plan
         self.script: Final = context.scripts["free" if plan.only_removes else "apply"]
-        self.ticket = context.state.ledger.take()
-        self.renew: Final = context.state.ledger.due_for_renewal(plan.partition.tag)
-        self.until = _not_after(context, plan.partition)
+        self.ticket = begun.ticket
+        self.renew: Final = begun.renew
+        self.until = begun.until
         self.sent = False
 
     def command(self, context: Context, verb: str, text: str) -> Command:
@@ -184,7 +219,11 @@ class _Try:
 
 
 def _answer(
-    context: Context, state: _Try, trailer: Trailer | None, first: Reply | None, confirm: int
+    context: Context,
+    state: _Try,
+    trailer: Trailer | None,
+    first: Reply | ConnectionFailure | None,
+    confirm: int,
 ) -> Flow[Sequence[Any]]:
     """Send a plan until it is answered, and return the answer: OK, or a guard that did not hold.
 
@@ -197,7 +236,8 @@ def _answer(
     while True:
         try:
             if first is not None:
-                reply, first = first, None
+                earlier, first = first, None
+                reply = _what_came(earlier)
             elif trailer is None and not more:
                 (reply,) = yield Send((state.command(context, verb, text),), None, confirm)
             else:
@@ -239,6 +279,13 @@ def _answer(
                     raise error
         backoff = backoff or Backoff(context)
         yield from backoff.pause(error)
+
+
+def _what_came(first: Reply | ConnectionFailure) -> Reply:
+    """Return the reply to a try that was sent already; raise the failure of its connection."""
+    if type(first) is ConnectionFailure:
+        raise first
+    return first
 
 
 def _damaged(reply: Sequence[Any]) -> bool:

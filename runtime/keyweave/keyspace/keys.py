@@ -138,6 +138,10 @@ class Partition:
         prefix = self._prefixes[entity, view] = f"{self.tag}{self._stored.get(name, name)}:"
         return prefix
 
+    def whole_view(self, entity: str, view: str) -> str:
+        """Return the key of the sorted set of a view without fields."""
+        return self.view(entity, view, ())
+
     def claims(self, entity: str, unique: str) -> str:
         """Return the key of a unique constraint's hash, which maps each normalized value to its owner's id."""
         name = f"{entity}.{unique}"

@@ -25,6 +25,7 @@ from keyweave.model.identity import id_text
 from keyweave.model.member import split_member
 from keyweave.model.merge import Merge
 from keyweave.model.moment import from_micros
+from keyweave.model.places import Places
 from keyweave.model.record import Record
 from keyweave.model.row_keys import RowKeys
 
@@ -186,6 +187,7 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
         merges: by the name of the list field.
         entries: the generated `index_entries`: from a record, every index entry that it implies; given also another state of the
             row, those in which the two may differ.
+        places: the generated `index_places`: the same by key, from the keys of the views; None in older generated code.
         check: raises `CheckViolationError`.
         normalize: trims and derives values in place and returns whether it changed anything; None when the entity
             needs no normalization.
@@ -208,6 +210,7 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
         managed: names of the fields that the store sets.
         by_revision: whether a view is ordered by the row's latest revision.
         referring: names of int fields that hold keys of other rows. Indexes contain the ids of these rows.
+        ranks: by view, the number of the first view of the same order.
     """
 
     name: str
@@ -218,6 +221,7 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
     known: frozenset[str]
     entries: Callable[..., list[Entry]]
     check: Callable[[R], None]
+    places: Callable[..., Places] | None = None
     normalize: Callable[[R], bool] | None = None
     normalize_key: Callable[[Any], str] | None = None
     key_kind: str = "str"
@@ -243,6 +247,7 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
     managed: tuple[str, ...] = ()
     by_revision: bool = False
     referring: frozenset[str] = frozenset()
+    ranks: Mapping[str, int] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         referring = {each.field for each in self.references if self.filters.get(each.field) == "int"}
@@ -252,6 +257,8 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
         )
         force_setattr(self, "by_revision", any(view.order == REVISION for view in self.views.values()))
         force_setattr(self, "referring", frozenset(referring))
+        orders = [view.order for view in self.views.values()]
+        force_setattr(self, "ranks", {name: orders.index(view.order) for name, view in self.views.items()})
 
     def manage(self, record: R, created: int, revision: int) -> None:
         """Set the managed fields of a record from a document's head; both values in microseconds since 1970."""

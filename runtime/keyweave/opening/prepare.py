@@ -99,6 +99,7 @@ def prepare(
         local=settings.local,
         durability=durability,
         clustered=settings.clustered,
+        direct=not settings.nodes and not isinstance(where, ConnectionSettings),
         telemetry=telemetry_of(settings, package, parts.prefix(), tracer_provider, meter_provider),
     )
     context.state.stats.sink = context.telemetry

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from secrets import token_bytes
 from typing import Any
 
+from keyweave.changes.packed import RowPacker
 from keyweave.changes.unit import UnitOfWork
 from keyweave.document.codec import Codec
 from keyweave.keyspace.keys import Keyspace, Partition
@@ -45,6 +46,7 @@ class Context:
         encrypted: whether the connection uses TLS.
         local: whether the connection stays on this machine.
         clustered: whether partitions are spread over the masters of a cluster.
+        direct: whether the channel is the direct one, which takes packed commands.
         telemetry: receives measurements of operations, or None.
         durability: what confirms the writes of this context's store; None: nothing does.
         unit: the transaction that repositories of this context belong to, or None.
@@ -68,6 +70,7 @@ class Context:
     encrypted: bool = False
     local: bool = True
     clustered: bool = False
+    direct: bool = False
     telemetry: Watch | None = None
     durability: Durability | None = None
     unit: UnitOfWork | None = None
@@ -143,6 +146,23 @@ class Context:
     def codec(self, entity: Entity[Any]) -> Codec:
         """Return the codec of `entity`."""
         return self.codecs[entity.name]
+
+    def packer(self, entity: Entity[Any]) -> RowPacker | None:
+        """Return what packs the plans that write one row of `entity`; None where plans are not packed."""
+        packers = self.state.packers
+        if entity.name not in packers:
+            packs = self.direct and self.policy.command_words is None and entity.places is not None
+            packers[entity.name] = self._new_packer(entity) if packs else None
+        return packers[entity.name]
+
+    def _new_packer(self, entity: Entity[Any]) -> RowPacker:
+        return RowPacker(
+            entity,
+            self.partition(entity),
+            sha=self.scripts["apply"].sha,
+            grace_ms=self.policy.grace_ms,
+            writer=self.package.writer,
+        )
 
     def due_for_sweep(self, group: str) -> bool:
         """Count a write to `group`, and return whether this write should sweep: one of every `sweep_every` does."""

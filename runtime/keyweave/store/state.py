@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from keyweave.changes.packed import RowPacker
 from keyweave.store.access_path import Candidates
 from keyweave.store.clock import ServerClock
 from keyweave.store.durability import Durability
@@ -34,6 +35,7 @@ class StoreState:
         access_paths: cached candidates of filters, by entity, order and filtered fields.
         searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
             `keyweave.expiry.search`. An operation takes one out while it works on it.
+        packers: what packs the plans that write one row, by the entity's name; None where plans are not packed.
         confirmable: the levels of durability on which the server is known to confirm writes.
     """
 
@@ -51,4 +53,5 @@ class StoreState:
     swept_by_writes: int = 0
     access_paths: dict[tuple[Hashable, ...], Candidates] = field(default_factory=dict)
     searches: dict[str, Any] = field(default_factory=dict)
+    packers: dict[str, RowPacker | None] = field(default_factory=dict)
     confirmable: set[Durability] = field(default_factory=set)

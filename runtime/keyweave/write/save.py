@@ -26,6 +26,7 @@ from keyweave.model.record import MEMORY, Record, Stored, memory_of, remember
 from keyweave.read.get import find, get
 from keyweave.store.context import Context
 from keyweave.write.buffer import buffer_create, buffer_save, buffer_upsert
+from keyweave.write.put import put
 from keyweave.write.require_empty import require_empty
 from keyweave.write.settle import settle
 
@@ -56,14 +57,18 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
         view = (if_none, values) if if_none is not None and values is not None else None
         yield from buffer_create(context, entity, record, prepared, view)
         return record
+    if if_none is None or values is None:
+        refusal = yield from put(context, codec, record, None, prepared)
+        if refusal is not None:
+            raise refused(refusal)
+        return record
     change = replacement(codec, record, None, prepared)
-    if if_none is not None and values is not None:
-        change.counts.append((entity, if_none, values, 0))
+    change.counts.append((entity, if_none, values, 0))
     for _ in range(context.policy.attempts):
         refusal = yield from settle(context, [change])
         if refusal is None:
             return record
-        if refusal.status is not Status.COUNT or if_none is None or values is None:
+        if refusal.status is not Status.COUNT:
             raise refused(refusal)
         yield from require_empty(context, entity, if_none, values)
     raise _exhausted(context, entity, prepared.key)
@@ -113,7 +118,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
     if context.unit is not None:
         yield from buffer_save(context, entity, record, stored, prepared)
         return record
-    refusal = yield from settle(context, [replacement(codec, record, stored, prepared)])
+    refusal = yield from put(context, codec, record, stored, prepared)
     if refusal is not None:
         if refusal.status is Status.CHANGED:
             context.state.stats.conflict(entity.name)
@@ -141,8 +146,7 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         stored = guess
         prepared = codec.rebased(prepared, stored)
     for attempt in range(context.policy.attempts):
-        change = replacement(codec, record, stored, prepared)
-        refusal = yield from settle(context, [change], with_document=attempt == 0)
+        refusal = yield from put(context, codec, record, stored, prepared, with_document=attempt == 0)
         if refusal is None:
             return record
         if refusal.status not in (Status.EXISTS, Status.CHANGED, Status.MISSING):
@@ -243,7 +247,7 @@ def _change_remembered(
     snapshot = codec.snapshot_of(guess)
     if entity.key_of(snapshot) != prepared.key or (quiet and same_value(record, snapshot)):
         return None, None
-    refusal = yield from settle(context, [replacement(codec, record, guess, prepared)], with_document=True)
+    refusal = yield from put(context, codec, record, guess, prepared, with_document=True)
     if refusal is None:
         return record, None
     if refusal.status not in (Status.CHANGED, Status.MISSING):

@@ -9,7 +9,7 @@ from keyweave.changes.change import Change
 from keyweave.changes.plan import Refusal, Status
 from keyweave.commit.commit import Watched, claims_of, commit
 from keyweave.effects import Flow
-from keyweave.exchange.apply import Trailer
+from keyweave.exchange.apply import Begun, Trailer
 from keyweave.exchange.heal import heal_claim
 from keyweave.expiry.forget import forget_rows
 from keyweave.expiry.sweep import sweep_row
@@ -34,17 +34,21 @@ def settle(
     *,
     with_document: bool = False,
     trailer: Trailer | None = None,
+    begun: Begun | None = None,
 ) -> Flow[Refusal | None]:
     """Commit changes like `commit`, but retry when a refusal is due to an expired, freed or dangling row.
 
-    After a successful write, also sweep if it is this write's turn.
+    After a successful write, also sweep if it is this write's turn. For `begun` see `commit`.
 
     Returns:
         None when everything was written and the records remember it; otherwise the refusal.
     """
     fruitless = 0
     while True:
-        refusal = yield from commit(context, changes, watched, with_document=with_document, trailer=trailer)
+        refusal = yield from commit(
+            context, changes, watched, with_document=with_document, trailer=trailer, begun=begun
+        )
+        begun = None
         if refusal is None:
             yield from sweep_after_write(context, changes[0].entity)
             return None

@@ -108,7 +108,7 @@ class StreamLink(asyncio.BufferedProtocol):
         self._poll.register(self._socket, select.POLLIN | _POLLRDHUP)
 
     def exchange(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:  # noqa: D102 - Link
-        payload = b"".join(map(wire.pack_command, commands))
+        payload = wire.pack(commands)
         answer = self._loop.create_future()
         if self.broken:
             answer.set_exception(

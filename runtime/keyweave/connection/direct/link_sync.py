@@ -105,7 +105,7 @@ class SocketLink:
     def exchange(  # noqa: D102 - Link
         self, commands: Sequence[Command], timeout: float | None = None, /
     ) -> list[Reply]:
-        payload = b"".join(map(wire.pack_command, commands))
+        payload = wire.pack(commands)
         expected = len(commands)
         replies: list[Reply] = []
         reader, connection, buffer, polling = self._reader, self._socket, self._buffer, self._polling

@@ -73,7 +73,8 @@ CURSORS: Final = {"SCAN": 1, "HSCAN": 2, "ZSCAN": 2}
 
 def scanned_tag(command: Command) -> str | None:
     """Return the hash tag that the pattern of a SCAN names; None for a pattern of several tags."""
-    pattern = str(command[command.index("MATCH") + 1]) if "MATCH" in command else ""
+    words = tuple(command)
+    pattern = str(words[words.index("MATCH") + 1]) if "MATCH" in words else ""
     tag, brace, _ = pattern.partition("}")
     if not tag.startswith("{") or not brace or _WILD.search(tag):
         return None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from keyweave.model.entity import Entity, View
 from keyweave.model.entry import CREATED, Entry, ViewEntry
 from keyweave.model.numbering import int_id
+from keyweave.model.places import Places, Sets
 
 from .. import errors, models
 
@@ -16,6 +19,16 @@ def index_entries(record: models.Desk, other: models.Desk | None = None) -> list
     if other is None:
         entries.append(ViewEntry("all", (), row_id, CREATED))
     return entries
+
+
+def index_places(keys: Mapping[str, str], record: models.Desk, other: models.Desk | None = None) -> Places:
+    """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
+    row_id = int_id(record.number)
+    created_sets: list[str] = []
+    if other is None:
+        created_sets.append(keys["all"])
+    sets: list[Sets] = [("created", row_id, CREATED, created_sets)]
+    return sets, []
 
 
 def check(record: models.Desk) -> None:
@@ -32,6 +45,7 @@ DESK = Entity(
     known=frozenset({"revision", "created", "expires", "op", "number"}),
     entries=index_entries,
     check=check,
+    places=index_places,
     filters={"number": "int"},
     views={"all": View("all", (), "created")},
     not_found=errors.DeskNotFoundError,

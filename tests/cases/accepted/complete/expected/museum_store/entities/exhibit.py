@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Any
 
 from keyweave.errors import CheckViolationError
-from keyweave.keyspace.keys import join
+from keyweave.keyspace.keys import escape, join
 from keyweave.model.entity import Condition, Entity, Reference, Retention, Unique, View
 from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.model.keytext import key_text
@@ -15,6 +16,7 @@ from keyweave.model.member import text_member
 from keyweave.model.merge import Merge, add, add_exact, first, greatest, least, union, union_of_sets
 from keyweave.model.moment import duration_micros, time_micros
 from keyweave.model.normalize import compact
+from keyweave.model.places import Places, Sets
 
 from .. import errors, models
 
@@ -77,6 +79,72 @@ def index_entries(record: Any, other: Any | None = None) -> list[Entry]:
                 )
             )
     return entries
+
+
+def index_places(keys: Mapping[str, str], record: Any, other: Any | None = None) -> Places:
+    """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
+    height_sets: list[str] = []
+    created_sets: list[str] = []
+    turn_sets: list[str] = []
+    title_sets: list[str] = []
+    opens_sets: list[str] = []
+    claims: list[ClaimEntry] = []
+    if (
+        other is None
+        or record.gallery != other.gallery
+        or record.sealed != other.sealed
+        or record.height != other.height
+        or record.opens != other.opens
+    ):
+        if (
+            (record.opens > time(8, 0)) or (record.sealed is not None and record.sealed)
+        ) and record.sealed is not None:
+            height_sets.append(
+                keys["by_gallery_sealed"] + escape(record.gallery) + ":" + key_text(record.sealed)
+            )
+    if other is None or record.part_of != other.part_of:
+        if record.part_of is not None:
+            created_sets.append(keys["by_part_of"] + escape(record.part_of))
+    if other is None or record.gallery != other.gallery or record.turn != other.turn:
+        turn_sets.append(keys["by_gallery"] + escape(record.gallery))
+    if other is None or record.gallery != other.gallery or record.title != other.title:
+        title_sets.append(keys["by_title"] + escape(record.gallery))
+    if other is None or record.opens != other.opens:
+        opens_sets.append(keys["by_opens"])
+    if other is None or record.gallery != other.gallery or record.tags != other.tags:
+        created_sets.extend(
+            keys["tagged"] + escape(record.gallery) + ":" + escape(element) for element in sorted(record.tags)
+        )
+    if other is None or record.title != other.title or record.part_of != other.part_of:
+        if record.part_of is not None:
+            claims.append(
+                ClaimEntry(
+                    "title", join((record.title.strip().lower(), record.part_of.strip().lower())), record.id
+                )
+            )
+    if (
+        other is None
+        or record.found_at != other.found_at
+        or record.state != other.state
+        or record.seal != other.seal
+        or record.width != other.width
+    ):
+        if (
+            (record.state in ("shown", "stored")) and (record.width is not None and record.width >= 2)
+        ) and record.found_at is not None:
+            claims.append(
+                ClaimEntry(
+                    "seal", join((key_text(record.found_at), record.state, key_text(record.seal))), record.id
+                )
+            )
+    sets: list[Sets] = [
+        ("height", record.id, record.height, height_sets),
+        ("created", record.id, CREATED, created_sets),
+        ("turn", record.id, duration_micros(record.turn), turn_sets),
+        ("title", text_member(record.title, record.id), 0, title_sets),
+        ("opens", record.id, time_micros(record.opens), opens_sets),
+    ]
+    return sets, claims
 
 
 def check(record: Any) -> None:
@@ -196,6 +264,7 @@ EXHIBIT = Entity(
     ),
     entries=index_entries,
     check=check,
+    places=index_places,
     normalize=models.normalize_exhibit,
     json=("notes",),
     nested=("parts", "crates", "largest"),

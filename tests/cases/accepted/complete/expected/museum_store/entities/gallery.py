@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from keyweave.model.entity import Entity, View
 from keyweave.model.entry import REVISION, Entry, ViewEntry
 from keyweave.model.normalize import trimmed
+from keyweave.model.places import Places, Sets
 
 from .. import errors, models
 
@@ -22,6 +24,15 @@ def index_entries(record: Any, other: Any | None = None) -> list[Entry]:
     return entries
 
 
+def index_places(keys: Mapping[str, str], record: Any, other: Any | None = None) -> Places:
+    """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
+    revision_sets: list[str] = []
+    if (record.name != "Cellar") and (len(record.name) < 30):
+        revision_sets.append(keys["all"])
+    sets: list[Sets] = [("revision", record.name, REVISION, revision_sets)]
+    return sets, []
+
+
 def check(record: models.Gallery) -> None:
     """The schema has no check of a Gallery."""
 
@@ -35,6 +46,7 @@ GALLERY = Entity(
     known=frozenset({"revision", "created", "expires", "op", "name", "opened_at", "changed_at"}),
     entries=index_entries,
     check=check,
+    places=index_places,
     normalize=models.normalize_gallery,
     normalize_key=trimmed,
     created="opened_at",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from keyweave.model.entity import Entity, Reference, Unique, View
 from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from keyweave.model.identity import joined_id
 from keyweave.model.numbering import int_id
+from keyweave.model.places import Places, Sets
 
 from .. import errors, models
 
@@ -21,6 +23,21 @@ def index_entries(record: models.Ticket, other: models.Ticket | None = None) -> 
     if other is None or record.desk != other.desk:
         entries.append(ClaimEntry("desk", int_id(record.desk), row_id))
     return entries
+
+
+def index_places(
+    keys: Mapping[str, str], record: models.Ticket, other: models.Ticket | None = None
+) -> Places:
+    """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
+    row_id = joined_id(record.grade, record.at, record.holder)
+    created_sets: list[str] = []
+    claims: list[ClaimEntry] = []
+    if other is None or record.desk != other.desk:
+        created_sets.append(keys["by_desk"] + int_id(record.desk))
+    if other is None or record.desk != other.desk:
+        claims.append(ClaimEntry("desk", int_id(record.desk), row_id))
+    sets: list[Sets] = [("created", row_id, CREATED, created_sets)]
+    return sets, claims
 
 
 def check(record: models.Ticket) -> None:
@@ -38,6 +55,7 @@ TICKET = Entity(
     known=frozenset({"revision", "created", "expires", "op", "grade", "at", "holder", "desk"}),
     entries=index_entries,
     check=check,
+    places=index_places,
     enums=("grade",),
     filters={"grade": "str", "at": "str", "holder": "UUID", "desk": "int"},
     views={"by_desk": View("by_desk", ("desk",), "created")},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from keyweave.model.entity import Entity, Retention
 from keyweave.model.entry import Entry
+from keyweave.model.places import Places, Sets
 
 from .. import errors, models
 
@@ -12,6 +15,12 @@ def index_entries(record: models.Visit, other: models.Visit | None = None) -> li
     """Every index entry that a Visit implies; given another state of the row, those in which the two may differ."""
     entries: list[Entry] = []
     return entries
+
+
+def index_places(keys: Mapping[str, str], record: models.Visit, other: models.Visit | None = None) -> Places:
+    """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
+    sets: list[Sets] = []
+    return sets, []
 
 
 def check(record: models.Visit) -> None:
@@ -28,6 +37,7 @@ VISIT = Entity(
     known=frozenset({"revision", "created", "expires", "op", "number", "ends_at"}),
     entries=index_entries,
     check=check,
+    places=index_places,
     filters={"number": "UUID", "ends_at": "datetime"},
     nullable=("ends_at",),
     retention=Retention(lambda record: record.ends_at is not None, at="ends_at"),

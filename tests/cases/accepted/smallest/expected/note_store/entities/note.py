@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from keyweave.model.entity import Entity
 from keyweave.model.entry import Entry
+from keyweave.model.places import Places, Sets
 
 from .. import errors, models
 
@@ -12,6 +15,12 @@ def index_entries(record: models.Note, other: models.Note | None = None) -> list
     """Every index entry that a Note implies; given another state of the row, those in which the two may differ."""
     entries: list[Entry] = []
     return entries
+
+
+def index_places(keys: Mapping[str, str], record: models.Note, other: models.Note | None = None) -> Places:
+    """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
+    sets: list[Sets] = []
+    return sets, []
 
 
 def check(record: models.Note) -> None:
@@ -27,6 +36,7 @@ NOTE = Entity(
     known=frozenset({"revision", "created", "expires", "op", "id"}),
     entries=index_entries,
     check=check,
+    places=index_places,
     filters={"id": "str"},
     not_found=errors.NoteNotFoundError,
 )

@@ -1,0 +1,98 @@
+"""A packed plan has the words of the plan that it stands for, for every accepted schema and random rows."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from keyweave.changes.change import replacement
+from keyweave.commit.commit import _build_plan
+from keyweave.document.codec import Codec, Prepared
+from keyweave.effects import Packed
+from keyweave.errors import ValidationError
+from keyweave.exchange.apply import Begun, begin
+from keyweave.model.record import Stored, remember
+from keyweave.opening.prepare import prepare
+from keyweave.store.context import Context
+from keyweave_generator.load import load_sources
+from tests.generator.accepted.corpus import NAMES, Corpus, sources
+from tests.schemas.rows import row
+
+PAIRS = 60
+
+
+def as_text(word: Any) -> str:
+    return word.decode() if isinstance(word, bytes) else str(word)
+
+
+def planned(
+    context: Context, codec: Codec, prepared: Prepared, stored: Stored | None, begun: Begun, *, shown: bool
+) -> list[str]:
+    """The words of the plan that is built."""
+    plan = _build_plan(context, [replacement(codec, prepared.snapshot, stored, prepared)], [], begun)
+    if shown:
+        plan.show_on_refusal(prepared.entity, prepared.key)
+    command = plan.command(
+        context.scripts["apply"].sha,
+        "EVALSHA",
+        ticket=begun.ticket,
+        until=begun.until,
+        grace_ms=context.policy.grace_ms,
+        renew=begun.renew,
+        again=False,
+        writer=context.package.writer,
+        clustered=False,
+    )
+    return list(map(as_text, command))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_packed_plan_has_the_words_of_the_plan(name: str, corpus: Corpus) -> None:
+    schema, package = load_sources(sources(name)), corpus.load(name)
+    _, context = prepare(
+        importlib.import_module(f"{package.__name__}.package").PACKAGE, "redis://nowhere", namespace="packed"
+    )
+    draw = random.Random(name)
+    compared = 0
+    for entity in schema.entities:
+        descriptor = context.package.entities[entity.name]
+        # Rows are drawn without regard to checks, which have no part in plans.
+        unchecked = structs.replace(descriptor, check=lambda record: None)
+        codec, packer = Codec(unchecked, context.codecs[entity.name].retention), context.packer(descriptor)
+        assert packer is not None
+        for _ in range(PAIRS):
+            first = row(draw, package, schema, entity, {}, refers=True)
+            key = {part.name: getattr(first, part.name) for part in entity.key_parts}
+            second = row(draw, package, schema, entity, key, refers=True)
+            stored: Stored | None = None
+            for record in (first, second, second):
+                if stored is not None:
+                    remember(record, stored)
+                try:
+                    prepared = codec.prepare(record, stored)
+                except ValidationError:
+                    continue
+                begun = begin(context, packer.partition)
+                begun.renew, shown = draw.random() < 0.5, draw.random() < 0.5
+                packed = packer.put(
+                    prepared, stored, begun.op, begun.ticket, begun.until, renew=begun.renew, shown=shown
+                )
+                words = planned(context, codec, prepared, stored, begun, shown=shown)
+                if packed is None:
+                    assert not "".join(words).replace(as_text(prepared.body), "").isascii()
+                else:
+                    assert list(packed) == words
+                    compared += 1
+                revision = draw.randrange(10**15, 10**16)
+                stored = codec.memory(prepared, revision, revision - 5, 0, f"{draw.getrandbits(72):018x}")
+    assert compared > PAIRS
+
+
+def test_words_come_out_of_the_bytes_as_they_went_in() -> None:
+    packed = Packed(b"*3\r\n$3\r\nSET\r\n$6\r\n\xc3\xa4$1\r\n\r\n$0\r\n\r\n")
+    assert packed.words() == tuple(packed) == ("SET", "ä$1\r\n", "")
+    assert (packed[0], packed[1:], len(packed), "SET" in packed) == ("SET", ("ä$1\r\n", ""), 3, True)
