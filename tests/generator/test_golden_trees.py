@@ -62,7 +62,7 @@ def test_a_golden_tree_shows_every_line_that_any_schema_runs() -> None:
 
 
 def test_expected_texts_stay_short() -> None:
-    """Somebody reads each change of them: of golden trees, and of the texts of rejected schemas and of changes."""
+    """Each change of them is read: of golden trees, and of the texts of rejected schemas and of changes."""
     trees = [path for path in (CASES / "accepted").glob("*/expected/**/*") if path.is_file()]
     texts = [*(CASES / "rejected").glob("*/stderr.txt"), *(CASES / "changes").glob("*/expected.txt")]
     of_trees, of_texts = (

@@ -36,6 +36,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="4cbb62deba45bb134bca6c8bded13987d6515fa1fe64b769167c746f7d731e25",
+    fingerprint="66841be4c1b943dc9cfbf3c4a2d5ef4e696ddd29ef16235348210e82ce6f70bc",
     format=2,
 )

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from keyweave.model.entity import Entity, Retention
-from keyweave.model.entry import Entry
+from keyweave.model.entity import Condition, Entity, Retention, View
+from keyweave.model.entry import CREATED, Entry, ViewEntry
+from keyweave.model.keytext import key_text
+from keyweave.model.moment import to_micros
 from keyweave.model.places import Places, Sets
 
 from .. import errors, models
 
+# pyright: reportUnnecessaryComparison=false
+# A condition of the schema may be constant by the types of the fields.
 
-def index_entries(record: models.Visit, other: models.Visit | None = None) -> list[Entry]:
+
+def index_entries(record: Any, other: Any | None = None) -> list[Entry]:
     """Every index entry that a Visit implies; given another state of the row, those in which the two may differ."""
+    row_id = key_text(record.number)
     entries: list[Entry] = []
+    if other is None or record.ends_at != other.ends_at:
+        if record.ends_at is not None:
+            entries.append(ViewEntry("ending", (), row_id, to_micros(record.ends_at)))
+    if other is None:
+        entries.append(ViewEntry("all", (), row_id, CREATED))
     return entries
 
 
-def index_places(keys: Mapping[str, str], record: models.Visit, other: models.Visit | None = None) -> Places:
+def index_places(keys: Mapping[str, str], record: Any, other: Any | None = None) -> Places:
     """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
+    row_id = key_text(record.number)
+    ends_at_sets: list[str] = []
+    created_sets: list[str] = []
+    if other is None or record.ends_at != other.ends_at:
+        if record.ends_at is not None:
+            ends_at_sets.append(keys["ending"])
+    if other is None:
+        created_sets.append(keys["all"])
     sets: list[Sets] = []
+    if record.ends_at is not None:
+        sets.append(("ends_at", row_id, to_micros(record.ends_at), ends_at_sets))
+    sets.append(("created", row_id, CREATED, created_sets))
     return sets, []
 
 
@@ -40,6 +63,16 @@ VISIT = Entity(
     places=index_places,
     filters={"number": "UUID", "ends_at": "datetime"},
     nullable=("ends_at",),
+    views={
+        "ending": View(
+            "ending",
+            (),
+            "ends_at",
+            where="ends_at is not null",
+            conditions=(Condition("ends_at", "is not null", ()),),
+        ),
+        "all": View("all", (), "created"),
+    },
     retention=Retention(lambda record: record.ends_at is not None, at="ends_at"),
     not_found=errors.VisitNotFoundError,
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Never, Unpack
+from typing import Literal, Never, Unpack
 from uuid import UUID
 
 from keyweave.model.identity import id_text as id_text_
+from keyweave.read.query import view_query as view_query_
 from keyweave.read.query import where_query as where_query_
 from keyweave.write import touch as _touch
 from keyweave.write import update as _update
@@ -19,8 +20,10 @@ from .. import filters as _filters
 from ..entities.visit import VISIT as ENTITY
 from ..models import Visit
 
+_View = Literal["ending", "all"]
 
-class VisitRepository(Repository[Visit, UUID, Never, Never]):
+
+class VisitRepository(Repository[Visit, UUID, Never, _View]):
     """Somebody comes.
 
     A row that does not exist raises `VisitNotFoundError`.
@@ -44,6 +47,14 @@ class VisitRepository(Repository[Visit, UUID, Never, Never]):
     def where(self, /, **fields: Unpack[_filters.VisitFilters]) -> Rows[Visit, UUID]:
         """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
         return Rows(self._run, self._context, where_query_(ENTITY, fields))
+
+    def ending(self) -> Rows[Visit, UUID]:
+        """Those that leave."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "ending", ()))
+
+    def all(self) -> Rows[Visit, UUID]:
+        """All of them."""
+        return Rows(self._run, self._context, view_query_(ENTITY, "all", ()))
 
     def touch_ends_at(self, key: UUID, at: datetime | None = None) -> bool:
         """Set `ends_at` to `at`, by default the server's time, but never to an earlier time; return whether
