@@ -35,6 +35,7 @@ class StoreState:
         searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
             `keyweave.expiry.search`. An operation takes one out while it works on it.
         confirmable: the levels of durability on which the server is known to confirm writes.
+        levels: the contexts of writes that are confirmed on a level of their own.
     """
 
     ledger: Ledger
@@ -52,3 +53,4 @@ class StoreState:
     access_paths: dict[tuple[Hashable, ...], Candidates] = field(default_factory=dict)
     searches: dict[str, Any] = field(default_factory=dict)
     confirmable: set[Durability] = field(default_factory=set)
+    levels: dict[Durability | None, Any] = field(default_factory=dict, repr=False)

@@ -137,6 +137,14 @@ class Store:
     def _bind(self, context: Context) -> Transaction:
         return Transaction(self._session.within(context))
 
+    def durable(self, level: str | None) -> Store:
+        """The same store and connections; its writes wait for `disk`, `replicas:N`, or with None for nothing. `close` does nothing.
+
+        Raises:
+            ConfigurationError: there is no such level. Its writes raise it if the server cannot confirm on this level.
+        """
+        return self._session.durable(level, Store)
+
     def outcome(self, error: OutcomeUnknownError) -> Settled:
         """Settle a write whose outcome was unknown: whether it happened, and what the call would have returned.
 
