@@ -145,6 +145,7 @@ def test_json_has_a_stable_shape(server: Running) -> None:
             "findings",
             "latency",
             "local",
+            "masters",
             "memory_budget",
             "memory_share",
             "schema",
