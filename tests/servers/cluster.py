@@ -50,17 +50,16 @@ class Cluster:
 
     Args:
         folder: for the data of the nodes.
+        kind: of the nodes.
         options: settings of every node.
 
     Attributes:
         nodes: the masters of the beginning, then their replicas in the same order.
     """
 
-    def __init__(self, folder: Path, **options: str) -> None:
+    def __init__(self, folder: Path, kind: type[ClusterNode] = ClusterNode, **options: str) -> None:
         settings = {name.replace("_", "-"): value for name, value in options.items()}
-        self.nodes: Final = [
-            ClusterNode(folder / f"node-{number}", settings) for number in range(2 * MASTERS)
-        ]
+        self.nodes: Final = [kind(folder / f"node-{number}", settings) for number in range(2 * MASTERS)]
         self._alerts = 0
 
     @property
@@ -107,7 +106,7 @@ class Cluster:
         for node in self.nodes:
             for other in self.nodes:
                 if other is not node:
-                    node.ask("CLUSTER", "MEET", HOST, other.port, other.bus)
+                    node.ask("CLUSTER", "MEET", HOST, other.peer_port, other.bus)
         ids = {node.id for node in self.nodes}
         await_until(
             lambda: all(node.members().keys() == ids for node in self.nodes), "the meeting of all nodes"
@@ -366,7 +365,7 @@ def running_cluster(**options: str) -> Iterator[Cluster]:
         TimeoutError: the servers do not become a cluster.
     """
     with guarded("cluster-") as folder, ExitStack() as stack:
-        cluster = Cluster(folder, **options)
+        cluster = Cluster(folder, ClusterNode, **options)
         stack.callback(cluster.close)
         cluster.start()
         yield cluster
