@@ -50,14 +50,19 @@ class Cluster:
 
     Args:
         folder: for the data of the nodes.
-        kind: of the nodes.
+        kind: makes each node.
         options: settings of every node.
 
     Attributes:
         nodes: the masters of the beginning, then their replicas in the same order.
     """
 
-    def __init__(self, folder: Path, kind: type[ClusterNode] = ClusterNode, **options: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind: Callable[[Path, dict[str, str]], ClusterNode] = ClusterNode,
+        **options: str,
+    ) -> None:
         settings = {name.replace("_", "-"): value for name, value in options.items()}
         self.nodes: Final = [kind(folder / f"node-{number}", settings) for number in range(2 * MASTERS)]
         self._alerts = 0
@@ -98,8 +103,17 @@ class Cluster:
         """
         for node in self.nodes:
             node.launch()
-        for number, node in enumerate(self.nodes):
+        for node in self.nodes:
             node.wait_until_ready()
+        self.join()
+
+    def join(self) -> None:
+        """Make the six running processes a cluster.
+
+        Raises:
+            TimeoutError: they do not become one.
+        """
+        for number, node in enumerate(self.nodes):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for index, node in enumerate(self.nodes[:MASTERS]):
             node.ask("CLUSTER", "ADDSLOTSRANGE", *share_of(index))

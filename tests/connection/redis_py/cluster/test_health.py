@@ -60,6 +60,14 @@ def test_a_healthy_cluster_serves(cluster: Cluster) -> None:
     assert "writes-refused" not in critical(health)
 
 
+def test_a_cluster_refuses_nothing_that_doctor_would_report(cluster: Cluster) -> None:
+    """It has one database by its nature."""
+    with running(cluster.url, NAMESPACE) as (shell, context):
+        health = shell.run(examine(context, probing=True, database=0))
+    assert health.server.restrictions == ()
+    assert "service-restricted" not in {each.id for each in health.findings}
+
+
 def test_a_node_that_lacks_the_slot_does_not_serve_and_says_which_url_does(cluster: Cluster) -> None:
     health = examined(f"redis://{cluster.other_master(cluster.owner(slot())).name}")
     assert not health.serving
