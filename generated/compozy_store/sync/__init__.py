@@ -117,7 +117,7 @@ class Store:
         It connects at its first call, or at `ready`. Closing the store leaves the client open.
 
         Args:
-            client: `redis.Redis`, or the `master_for(...)` of a Sentinel of `redis.sentinel`. Its replies must be bytes, not decoded.
+            client: `redis.Redis`, `redis.RedisCluster`, or the `master_for(...)` of a Sentinel of `redis.sentinel`. Its replies must be bytes, not decoded.
             namespace, retention, durable: as for `open`.
             partitions: None; this version has no other value.
             policy: options that are not the connection's, such as `deadline` in seconds.
