@@ -99,11 +99,12 @@ test-redis8: redis8 ## Run the whole suite on Redis 8 (WITHOUT="tests/generator"
 	@echo "test-redis8: pytest, the suite on Redis 8"
 	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m pytest -n 3 $(WITHOUT:%=--ignore=%) $(TEST_ARGS)
 
-# Contract, writing, reading, retention and evolution; the tests of connections use redis-py in every run.
+# Contract, writing, reading, retention, evolution, health and telemetry; the tests of connections use redis-py in every run.
 OVER_REDIS_PY ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py tests/read/test_tree.py \
-	tests/read/test_select.py tests/write/test_many.py tests/durability/test_confirmed.py
+	tests/read/test_select.py tests/write/test_many.py tests/durability/test_confirmed.py tests/durability/test_per_write.py \
+	tests/health/test_health.py tests/telemetry tests/operations/test_operations.py
 
-test-redis-py: $(STAMP) ## Run the contract and the suites of writing, reading, retention and evolution over redis-py's clients
+test-redis-py: $(STAMP) ## Run the contract and the suites of writing, reading, retention, evolution and telemetry over redis-py's clients
 	@echo "test-redis-py: pytest, stores over clients of redis-py"
 	@KEYWEAVE_TEST_CHANNEL=redis_py $(BIN)/python -m pytest -n 2 $(OVER_REDIS_PY) $(TEST_ARGS)
 

@@ -11,7 +11,14 @@ from keyweave import errors
 from keyweave.document.compact import HEAD_WORDS
 from keyweave.document.compact import stored_name as stored
 from keyweave.model.record import Record
-from keyweave_generator.names import HEAD_NAMES, ROW_NAMES, RUNTIME_ERRORS, field_name_problem, stored_name
+from keyweave_generator.names import (
+    HEAD_NAMES,
+    ROW_NAMES,
+    RUNTIME_ERRORS,
+    STORE_NAMES,
+    field_name_problem,
+    stored_name,
+)
 
 
 def runtime_errors() -> set[str]:
@@ -41,3 +48,14 @@ def test_templates_name_existing_errors() -> None:
     named = {name for text in texts for name in re.findall(r"\b[A-Z]\w+Error\b", text)}
     assert named
     assert {name for name in named if name not in RUNTIME_ERRORS and not hasattr(builtins, name)} == set()
+
+
+def test_the_names_of_a_store_are_the_reserved_ones() -> None:
+    """A repository of such a name would collide with it: `__slots__` and a method of the class."""
+    from compozy_store import aio, sync
+
+    own = {"api_keys", "task_states", "users", "workflow_states"}
+    for module in (sync, aio):
+        found = {name for name in dir(module.Store) if not name.startswith("_")} - own
+        assert found <= STORE_NAMES
+        assert {name for name in dir(module.Transaction) if not name.startswith("_")} - own <= STORE_NAMES

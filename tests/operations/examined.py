@@ -10,6 +10,7 @@ from pathlib import Path
 from compozy_store.package import PACKAGE
 from keyweave.health import rules_data, rules_sentinels, rules_server, rules_service
 from keyweave.health.examine import examine
+from keyweave.health.levels import Level, levels
 from keyweave.health.limits import Limits
 from keyweave.health.report import Finding, Health
 from keyweave.opening.prepare import prepare
@@ -32,6 +33,13 @@ def examined(
             context, limits=limits, memory_budget=budget, wall=wall, probing=thorough, database=database
         )
         return shell.run(flow)
+
+
+def levels_at(url: str) -> tuple[Level, ...]:
+    """What each level of durability means on the server at `url`."""
+    settings, context = prepare(PACKAGE, url)
+    with Shell(settings) as shell:
+        return shell.run(levels(context, shell.run(examine(context)).server))
 
 
 def found(health: Health, name: str) -> Finding:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from compozy_store import Role, Status
 from keyweave.effects import ConnectionFailure, Flow, Send
 from keyweave.errors import ConflictError, CorruptDocumentError, KeyweaveError, LockTimeoutError
+from tests.connection.holding import hold
 from tests.harness import AT_ONCE, add_tasks, harness, run, task, user
 from tests.servers.running import new_namespace
 
@@ -77,11 +78,10 @@ def live_once(stores: Any) -> None:
     stores.send(("LPUSH", damaged, "no document"))
     _fails(CorruptDocumentError, lambda: stores.db.users.get(f"{name}?"))
     stores.send(("DEL", damaged))
-    pool = stores.db.session.shell.channel
-    links = [pool.lease() for _ in range(4)]
+    held = [hold(stores) for _ in range(4)]
     _fails(ConnectionFailure, lambda: stores.db.session.shell.run(_ping()))
-    for link in links:
-        pool.release(link)
+    for give_back in held:
+        give_back()
 
 
 def _locking(tx: Any) -> Generator[Any, Any, None]:

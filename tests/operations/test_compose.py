@@ -9,12 +9,14 @@ import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from compozy_store import Role, User, sync
 from tests.operations.examined import examined
+from tests.servers.cluster import Cluster, slot_of
+from tests.servers.cluster_node import ClusterNode
 from tests.servers.guarded import guarded
 from tests.servers.node import Node, await_until
 from tests.servers.running import configured_server, new_namespace
@@ -45,7 +47,8 @@ def test_one_service_starts_without_a_profile_and_all_are_redis_8() -> None:
     services = compose()["services"]
     assert [name for name, service in services.items() if "profiles" not in service] == ["redis"]
     assert {service["image"] for service in services.values()} == {"redis:8"}
-    assert len({service["volumes"][0] for service in services.values()}) == len(services)
+    keeping = [service["volumes"][0] for name, service in services.items() if name != "cluster-create"]
+    assert len(set(keeping)) == len(keeping) == len(compose()["volumes"])
     assert "postgres" not in (ROOT / "compose.yaml").read_text(encoding="utf-8").lower()
 
 
@@ -76,12 +79,22 @@ class _Service(Node):
         return [*self.command, *self.arguments]
 
 
+class _Member(ClusterNode, _Service):
+    """A service of the profile with a cluster, as a process. Its port for other nodes is not the usual one."""
+
+    def words(self) -> list[str]:
+        return [*super().words(), "--cluster-port", str(self.bus)]
+
+
+S = TypeVar("S", bound=_Service)
+
+
 def started(
-    services: dict[str, Any], folder: Path, stack: ExitStack
-) -> tuple[dict[str, _Service], dict[str, str]]:
+    services: dict[str, Any], folder: Path, stack: ExitStack, kind: type[S]
+) -> tuple[dict[str, S], dict[str, str]]:
     """Start the services of the profile in their order, and return them with the port that takes the place of each of the file's."""
     content = compose()
-    nodes = {name: _Service(folder / name, {}) for name in services}
+    nodes = {name: kind(folder / name, {}) for name in services}
     for node in nodes.values():
         stack.callback(node.close)
     port_of = {name: re.findall(r"--port (\d+)", " ".join(services[name]["command"]))[0] for name in services}
@@ -114,7 +127,7 @@ def test_the_profile_with_sentinels_survives_its_primary() -> None:
     }
     (url,) = re.findall(r"redis\+sentinel://\S+", (ROOT / "compose.yaml").read_text(encoding="utf-8"))
     with guarded("compose-") as folder, ExitStack() as stack:
-        nodes, ports = started(services, folder / "nodes", stack)
+        nodes, ports = started(services, folder / "nodes", stack, _Service)
         primary = nodes["sentinel-primary"]
         await_until(lambda: online(primary), "the replica")
         sentinels = [nodes[f"sentinel-{number}"] for number in (1, 2, 3)]
@@ -124,13 +137,38 @@ def test_the_profile_with_sentinels_survives_its_primary() -> None:
 
         assert examined(moved(url, ports), thorough=True).server.restrictions == ()
         with sync.Store.open(moved(url, ports), namespace=new_namespace("compose"), deadline=60) as store:
-            store.users.create(User(id="a", email="a@x", role=Role.USER))
-            await_until(lambda: bool(primary.ask("WAIT", 1, 1_000)), "the replica's copy")
+            store.durable("replicas:1").users.create(User(id="a", email="a@x", role=Role.USER))
             primary.kill()
             store.users.create(User(id="b", email="b@x", role=Role.USER))
             assert [row.id for row in store.users.get_many(["a", "b"]) if row is not None] == ["a", "b"]
             assert store.health().server.role == "primary"
         assert nodes["sentinel-replica"].info("replication")["role"] == "master"
+
+
+def test_the_profile_with_a_cluster_survives_a_master() -> None:
+    """The store of the URL in the file goes on with a replica when a master is killed; doctor finds nothing wrong before."""
+    services = {
+        name: each for name, each in compose()["services"].items() if each.get("profiles") == ["cluster"]
+    }
+    create = services.pop("cluster-create")["command"][-1]
+    made = re.findall(r"127\.0\.0\.1:(\d+)", create)
+    assert made == [service["command"][-1] for service in services.values()]
+    assert "--cluster-replicas 1" in create
+    (url,) = re.findall(r"redis\+cluster://\S+", (ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    with guarded("compose-") as folder, ExitStack() as stack:
+        nodes, ports = started(services, folder / "nodes", stack, _Member)
+        made_already = iter(nodes.values())
+        cluster = Cluster(folder, lambda *_: next(made_already))
+        cluster.join()
+        assert examined(moved(url, ports), thorough=True).findings == ()
+        with sync.Store.open(moved(url, ports), namespace=new_namespace("compose"), deadline=60) as store:
+            store.durable("replicas:1").users.create(User(id="a", email="a@x", role=Role.USER))
+            context = store.session.context
+            master = cluster.owner(slot_of(context.partition(context.package.entities["User"]).clock))
+            master.kill()
+            store.users.create(User(id="b", email="b@x", role=Role.USER))
+            assert [row.id for row in store.users.get_many(["a", "b"]) if row is not None] == ["a", "b"]
+            assert not master.runs
 
 
 def online(primary: Node) -> bool:

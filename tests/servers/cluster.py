@@ -50,17 +50,21 @@ class Cluster:
 
     Args:
         folder: for the data of the nodes.
+        kind: makes each node.
         options: settings of every node.
 
     Attributes:
         nodes: the masters of the beginning, then their replicas in the same order.
     """
 
-    def __init__(self, folder: Path, **options: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind: Callable[[Path, dict[str, str]], ClusterNode] = ClusterNode,
+        **options: str,
+    ) -> None:
         settings = {name.replace("_", "-"): value for name, value in options.items()}
-        self.nodes: Final = [
-            ClusterNode(folder / f"node-{number}", settings) for number in range(2 * MASTERS)
-        ]
+        self.nodes: Final = [kind(folder / f"node-{number}", settings) for number in range(2 * MASTERS)]
         self._alerts = 0
 
     @property
@@ -99,15 +103,24 @@ class Cluster:
         """
         for node in self.nodes:
             node.launch()
-        for number, node in enumerate(self.nodes):
+        for node in self.nodes:
             node.wait_until_ready()
+        self.join()
+
+    def join(self) -> None:
+        """Make the six running processes a cluster.
+
+        Raises:
+            TimeoutError: they do not become one.
+        """
+        for number, node in enumerate(self.nodes):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for index, node in enumerate(self.nodes[:MASTERS]):
             node.ask("CLUSTER", "ADDSLOTSRANGE", *share_of(index))
         for node in self.nodes:
             for other in self.nodes:
                 if other is not node:
-                    node.ask("CLUSTER", "MEET", HOST, other.port, other.bus)
+                    node.ask("CLUSTER", "MEET", HOST, other.peer_port, other.bus)
         ids = {node.id for node in self.nodes}
         await_until(
             lambda: all(node.members().keys() == ids for node in self.nodes), "the meeting of all nodes"
@@ -366,7 +379,7 @@ def running_cluster(**options: str) -> Iterator[Cluster]:
         TimeoutError: the servers do not become a cluster.
     """
     with guarded("cluster-") as folder, ExitStack() as stack:
-        cluster = Cluster(folder, **options)
+        cluster = Cluster(folder, ClusterNode, **options)
         stack.callback(cluster.close)
         cluster.start()
         yield cluster

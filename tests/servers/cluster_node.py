@@ -41,6 +41,11 @@ class ClusterNode(Node):
         super().wait_until_ready()
         self.id = self.ask("CLUSTER", "MYID").decode()
 
+    @property
+    def peer_port(self) -> int:
+        """The port to which other nodes connect as clients."""
+        return self.port
+
     def members(self) -> dict[str, Member]:
         """Return what this node knows of the cluster, by ids."""
         return parse_members(self.ask("CLUSTER", "NODES").decode())

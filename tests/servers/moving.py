@@ -63,7 +63,7 @@ class Move:
 
 def _migrate(source: ClusterNode, target: ClusterNode, keys: Sequence[str | bytes]) -> None:
     milliseconds = round(PATIENCE * 1000)
-    source.ask("MIGRATE", HOST, target.port, "", 0, milliseconds, "KEYS", *keys)
+    source.ask("MIGRATE", HOST, target.peer_port, "", 0, milliseconds, "KEYS", *keys)
 
 
 def migrates_atomically(node: ClusterNode) -> bool:

@@ -1,7 +1,7 @@
 """A server that is reached by TLS, with certificates made for the test.
 
 Redis 8 listens for TLS itself. The Valkey of the wheel is built without TLS; before it stands a relay that ends the
-TLS, which is how many people run servers that have none.
+TLS, which is how many people run servers that have none. `tests.servers.tls_cluster` does the same for a cluster.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ import asyncio
 import contextlib
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import trustme
 
-from tests.servers.running import Running, chosen_server, configured_server, free_port
+from tests.servers.running import chosen_server, configured_server, free_port
+
+Connect: TypeAlias = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+"""Connects to a server without TLS."""
 
 
 @contextmanager
@@ -53,25 +58,38 @@ def tls_server(folder: Path, *, client_certificates: bool = False, **options: st
     if client_certificates:
         context.verify_mode = ssl.CERT_REQUIRED
         authority.configure_trust(context)
-    with configured_server(**options) as server, _relay(server, context) as port:
-        yield f"localhost:{port}"
+    with configured_server(**options) as server:
+        port = free_port()
+        with relay({port: partial(asyncio.open_unix_connection, str(server.socket))}, context):
+            yield f"localhost:{port}"
 
 
 @contextmanager
-def _relay(server: Running, context: ssl.SSLContext) -> Iterator[int]:
-    """Ends TLS on one event loop in a thread of its own: a TLS connection is not for two threads at once."""
+def relay(servers: Mapping[int, Connect], context: ssl.SSLContext) -> Iterator[None]:
+    """End TLS on one event loop in a thread of its own: a TLS connection is not for two threads at once.
 
-    async def serve(outside: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        reader, writer = await asyncio.open_unix_connection(str(server.socket))
+    Args:
+        servers: ports to listen on, and what connects to the server behind each.
+        context: with the certificate.
+    """
+
+    async def serve(connect: Connect, outside: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        try:
+            reader, writer = await connect()
+        except OSError:
+            back.close()
+            return
         await asyncio.gather(_pump(outside, writer), _pump(reader, back))
 
     async def listen() -> None:
-        async with await asyncio.start_server(serve, "127.0.0.1", port, ssl=context) as listener:
+        async with contextlib.AsyncExitStack() as stack:
+            for port, connect in servers.items():
+                began = await asyncio.start_server(partial(serve, connect), "127.0.0.1", port, ssl=context)
+                listener = await stack.enter_async_context(began)
+                stack.callback(listener.close)
             listening.set()
             await ending.wait()
-            listener.close()
 
-    port = free_port()
     listening = threading.Event()
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
@@ -81,7 +99,7 @@ def _relay(server: Running, context: ssl.SSLContext) -> Iterator[int]:
         try:
             if not listening.wait(30):
                 raise RuntimeError("the relay does not listen")
-            yield port
+            yield
         finally:
             loop.call_soon_threadsafe(ending.set)
             thread.join()

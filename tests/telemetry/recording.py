@@ -59,14 +59,16 @@ class Recording:
             if all(point.attributes.get(name) == value for name, value in wanted.items())
         )
 
-    def scopes(self) -> set[str]:
-        """The names of the libraries that reported something."""
+    def names(self, library: str) -> set[str]:
+        """The names of the metrics that a library reported."""
         data = self.reader.get_metrics_data()
-        return (
-            {scope.scope.name for each in data.resource_metrics for scope in each.scope_metrics}
-            if data
-            else set()
-        )
+        return {
+            metric.name
+            for each in (data.resource_metrics if data else ())
+            for scope in each.scope_metrics
+            if scope.scope.name == library
+            for metric in scope.metrics
+        }
 
     def spans(self) -> list[ReadableSpan]:
         """Every span that has ended."""

@@ -12,6 +12,7 @@ from compozy_store import aio
 from keyweave.effects import ServerError
 from keyweave.errors import StoreUnavailableError
 from keyweave.health.measure import ServerState, measure
+from tests.connection.holding import drop_idle, hold
 from tests.harness import FLAVOURS, harness, user
 from tests.scripted import LOST, Scripted
 from tests.servers.running import new_namespace, server_url
@@ -35,8 +36,8 @@ def test_a_server_that_stopped_is_down_at_the_next_collection(recording: Recordi
         assert recording.total("keyweave.server.up") == 1
         shell = stores.db.session.shell
         working = shell.channel._connect
-        shell.channel.forget()
-        shell.channel._connect = lambda _: (_ for _ in ()).throw(StoreUnavailableError("gone"))
+        drop_idle(stores)
+        shell.channel._connect = lambda *_: (_ for _ in ()).throw(StoreUnavailableError("gone"))
         assert [point.value for point in recording.points("keyweave.server.up")] == [0]
         assert recording.points("keyweave.server.memory.used") == []
         shell.channel._connect = working
@@ -63,8 +64,7 @@ def test_an_asyncio_store_measures_the_server_in_its_own_loop(recording: Recordi
 
 def test_pools_are_counted_by_state(recording: Recording) -> None:
     with harness("sync", "pool", pool_size=2, **recording.metrics_only) as stores:
-        pool = stores.db.session.shell.channel
-        link = pool.lease()
+        give_back = hold(stores)
         # Measuring the server uses the second connection for a moment; it is idle again when pools are counted.
         counts = {
             point.attributes["db.client.connection.state"]: point.value
@@ -73,11 +73,7 @@ def test_pools_are_counted_by_state(recording: Recording) -> None:
         assert counts == {"idle": 1, "used": 1}
         assert recording.total("db.client.connection.max") == 2
         assert recording.total("db.client.connection.pending_requests") == 0
-        pool.release(link)
-
-
-async def waited_for(taking: Any) -> Any:
-    return await taking
+        give_back()
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -90,11 +86,10 @@ def test_waiting_for_a_connection_is_timed(flavour: str, recording: Recording) -
         **recording.metrics_only,
     }
     with harness(flavour, "wait", **options) as stores:
-        pool = stores.db.session.shell.channel
-        link = pool.lease() if flavour == "sync" else stores.do(waited_for(pool.lease()))
+        give_back = hold(stores)
         with pytest.raises(StoreUnavailableError):
             stores.do(stores.db.users.find("u"))
-        pool.release(link)
+        give_back()
         assert stores.do(stores.db.users.find("u")) is None
         assert recording.total("db.client.connection.timeouts") >= 1
         (waited,) = recording.points("keyweave.connection.wait_time")

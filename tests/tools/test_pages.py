@@ -44,6 +44,13 @@ def test_the_picture_of_doctor_shows_findings_that_there_are() -> None:
     assert shown == {"eviction-policy", "aof-off", "memory-high", "tls-off"}
 
 
+def test_the_picture_of_doctor_shows_the_levels_of_durability() -> None:
+    text = (DOCS / "operations" / "doctor.svg").read_text(encoding="utf-8").replace("&#160;", " ")
+    assert "Levels of durability on this server" in text
+    for level in ("none", "disk", "replicas"):
+        assert f">{level} " in text or f">{level}<" in text
+
+
 def test_settings_that_the_page_names_are_those_of_the_compose_file() -> None:
     words = " ".join(compose()["services"]["redis"]["command"])
     for setting in ("appendfsync everysec", "maxmemory-policy noeviction", "appendonly yes"):

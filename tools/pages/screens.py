@@ -19,7 +19,7 @@ from keyweave.admin import doctor, probe
 from keyweave.health.diagnose import diagnose
 from keyweave.health.limits import Limits
 from keyweave.health.report import Health
-from tests.operations.examined import examined
+from tests.operations.examined import examined, levels_at
 from tests.operations.test_compose import settings
 from tests.servers.running import configured_server
 
@@ -36,11 +36,12 @@ def screens() -> dict[str, str]:
             while (share := examined(server.url).memory_share) is not None and share < 0.85:
                 client.set(f"key{share}", "x" * 20_000)
         bad = _elsewhere(examined(server.url), encrypted=False)
+        durability = levels_at(server.url)
     with configured_server(**settings()) as server:
         good = _elsewhere(examined(server.url), encrypted=True)
     url = f"rediss://{_ADDRESS}"
     return {
-        "doctor.svg": _picture(f"keyweave doctor --url redis://{_ADDRESS}", doctor.page(bad)),
+        "doctor.svg": _picture(f"keyweave doctor --url redis://{_ADDRESS}", doctor.page(bad, durability)),
         "health.svg": _picture(f"keyweave health --url {url}", Group(*map(Text, probe.lines(good)))),
     }
 

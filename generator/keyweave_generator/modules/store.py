@@ -64,7 +64,7 @@ class StoreModule:
     def clients(self) -> str:
         """The clients that `over` accepts."""
         module = "redis.asyncio" if self.flavour.wait else "redis"
-        return f"`{module}.Redis`, or the `master_for(...)` of a Sentinel of `{module}.sentinel`"
+        return f"`{module}.Redis`, `{module}.RedisCluster`, or the `master_for(...)` of a Sentinel of `{module}.sentinel`"
 
     @property
     def types(self) -> dict[str, str]:

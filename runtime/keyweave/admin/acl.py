@@ -38,8 +38,8 @@ application with retention may use SCAN as well, because a row may replace one t
 shows the names of all keys. On a server that others share, leave it out with --no-search: then such a write is refused
 until `keyweave sweep` has run.
 The command does not connect: the URL only shows whether connections select a database, set a client name, or are made by
-redis-py, as those of a redis+sentinel:// URL.
-Users are not replicated: create them on the primary and on every replica, or a failover ends with AuthenticationError. The
+redis-py, as those of a redis+sentinel:// or redis+cluster:// URL.
+Users are not replicated: create them on every server, replicas and all nodes of a cluster included, or a failover ends with AuthenticationError. The
 Sentinels have users of their own and need none of these. A managed service has another place for users: give it the words
 behind the name of the user, which --format json prints one by one, as far as it accepts them. Where it takes no SCAN for
 applications, use --no-search.

@@ -159,9 +159,17 @@ def lines(found: Health) -> list[str]:
         "schema": found.schema[:12],
         "findings": _findings(found),
     }
+    if found.masters:
+        rows = {"masters": _masters(found), **rows}
     name = f"{server.product or 'a server'} {server.version or ''}".strip()
     head = f"{name} at {found.address}: {'serving' if found.serving else 'NOT SERVING'}"
     return [head, *(f"  {title:<12} {value}" for title, value in rows.items())]
+
+
+def _masters(found: Health) -> str:
+    groups = sum(len(master.groups) for master in found.masters)
+    serving = sum(master.serving for master in found.masters)
+    return f"{len(found.masters)} with the {groups} groups of this namespace, {serving} serving"
 
 
 def _memory(found: Health) -> str:

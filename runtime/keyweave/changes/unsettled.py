@@ -27,6 +27,7 @@ class Unsettled:
         changes: what the plan writes, so that the records can remember it.
         result: what the call returns if the plan was applied.
         fate: what became of the plan.
+        durable: the level on which the write was to be confirmed; None: on none.
     """
 
     plan: Plan
@@ -35,6 +36,7 @@ class Unsettled:
     changes: list[Change] = field(default_factory=list)
     result: Any = None
     fate: Fate = field(default_factory=Fate)
+    durable: str | None = None
 
 
 class Settled(NamedTuple):

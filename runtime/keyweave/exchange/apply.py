@@ -170,7 +170,11 @@ def _finish(
     except KeyweaveError as error:
         if not state.sent or repeatable:
             raise
-        raise _outcome_unknown(context, error, Unsettled(plan, state.ticket, state.until)) from error
+        level = context.durability
+        unsettled = Unsettled(
+            plan, state.ticket, state.until, durable=level.level if level is not None else None
+        )
+        raise _outcome_unknown(context, error, unsettled) from error
     finally:
         if state.sent:
             ledger.leave_open(state.ticket)

@@ -8,6 +8,7 @@ confirmed, so that the error has its result.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -15,6 +16,7 @@ from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, Serv
 from keyweave.errors import ConfigurationError, DurabilityError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.trial import answers_before_fsync
+from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
 from keyweave.store.durability import Durability
 
@@ -32,6 +34,8 @@ _WROTE: Final = frozenset({b"OK", b"NEVER"})
 _JOINING: Final = 2.0
 _PAUSE: Final = 0.05
 """Seconds for which replicas that have just connected may need until they confirm for the first time, and between two looks."""
+
+_RUN_ID: Final = re.compile(rb"(?m)^run_id:(\w+)")
 
 _TOLERATED: Final = frozenset({"ERR", "NOPERM"})
 
@@ -114,16 +118,31 @@ def _wrote(reply: Reply) -> bool:
 
 
 def require_confirmable(context: Context, level: Durability) -> Flow[None]:
-    """Check that the server can confirm writes on a level. Under `everysec`, a warning is logged if WAITAOF is not true.
+    """Check that every server of the namespace can confirm writes on a level: on a cluster, the master of each partition.
+
+    Under `everysec`, a warning is logged if WAITAOF is not true.
 
     Raises:
         ConfigurationError: it cannot; the message says what to do.
         StoreUnavailableError: or a subclass.
     """
+    partitions = context.keyspace.partitions()
+    tried: set[str] = set()
+    for partition in partitions if context.clustered else partitions[:1]:
+        yield from _require_confirmable(context, level, partition, tried)
+    context.state.confirmable.add(level)
+
+
+def _require_confirmable(
+    context: Context, level: Durability, partition: Partition, tried: set[str]
+) -> Flow[None]:
+    """Check the server of one partition. `tried` has the ids of servers whose WAITAOF was tried."""
     hidden = context.state.settings_hidden
     commands: tuple[Command, ...] = (level.command(1),)
     if not level.replicas and not hidden:
         commands = (*commands, ("CONFIG", "GET", "appendfsync"))
+    if context.clustered:
+        commands = (*commands, ("EXISTS", partition.clock))  # leads the others to its master
     until = context.monotonic() + _JOINING
     while True:
         reply, *settings = yield from ask(context, commands, tolerated=_TOLERATED)
@@ -132,15 +151,32 @@ def require_confirmable(context: Context, level: Durability) -> Flow[None]:
         yield Sleep(_PAUSE)
     appendfsync = _appendfsync(settings)
     reason = _refusal(level, reply, appendfsync)
+    place = f"the server at {context.address}"
+    if context.clustered:
+        place = f"the master of {partition.group} in the cluster at {context.address}"
     if reason is not None:
-        raise ConfigurationError(f"durable='{level.level}': the server at {context.address} {reason}")
-    if appendfsync == "everysec" and (yield from answers_before_fsync(context)):
+        raise ConfigurationError(f"durable='{level.level}': {place} {reason}")
+    if appendfsync != "everysec":
+        return
+    if context.clustered:
+        name = yield from _server_id(context, partition)
+        if name in tried:
+            return
+        if name is not None:
+            tried.add(name)
+    if (yield from answers_before_fsync(context, partition)):
         _LOG.warning(
-            "durable='disk': the server at %s answers WAITAOF before it has called fsync; set appendfsync always, "
+            "durable='disk': %s answers WAITAOF before it has called fsync; set appendfsync always, "
             "or a power failure loses confirmed writes",
-            context.address,
+            place,
         )
-    context.state.confirmable.add(level)
+
+
+def _server_id(context: Context, partition: Partition) -> Flow[str | None]:
+    """Return the id that the process of a partition's master gave itself; None if it does not report it."""
+    info, _ = yield from ask(context, (("INFO", "server"), ("EXISTS", partition.clock)), tolerated=_TOLERATED)
+    found = _RUN_ID.search(info) if isinstance(info, bytes) else None
+    return found[1].decode() if found is not None else None
 
 
 def _appendfsync(settings: Sequence[Reply]) -> str | None:

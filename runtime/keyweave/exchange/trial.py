@@ -10,6 +10,7 @@ from typing import Final
 
 from keyweave.effects import Command, Flow, ServerError
 from keyweave.exchange.ask import ask
+from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
 
 _WAIT_MS: Final = 400
@@ -21,15 +22,15 @@ _SECOND: Final = 0.9
 _REFUSED: Final = frozenset({"ERR", "NOPERM"})
 
 
-def answers_before_fsync(context: Context) -> Flow[bool | None]:
+def answers_before_fsync(context: Context, partition: Partition) -> Flow[bool | None]:
     """Return whether WAITAOF confirms writes that are not on the disk. Takes up to 0.9 s.
 
-    Two writes of a key, which expires within a millisecond, are sent to the namespace. None: the server refuses WAITAOF.
+    Two writes of a key, which expires within a millisecond, are sent to the server of a partition. None: the server refuses WAITAOF.
 
     Raises:
         StoreUnavailableError: or a subclass: the server cannot be reached, or accepts no writes.
     """
-    key = context.keyspace.partitions()[0].lock("@trial", "")
+    key = partition.lock("@trial", "")
     write: Command = ("SET", key, "", "PX", 1)
     began = context.monotonic()
     for _ in range(2):

@@ -14,6 +14,7 @@ from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, Serv
 from keyweave.exchange.ask import failure_error, refusal_error
 from keyweave.exchange.deadline import micros_of, time_commands
 from keyweave.health.facts import ServerFacts, read_facts
+from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
 
 _TRIAL: Final = "#!lua\nreturn 1"
@@ -35,7 +36,7 @@ _TRANSIENT: Final = frozenset({"LOADING", "BUSY", "UNKILLABLE", "MASTERDOWN"})
 _WRITES: Final = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS"})
 """Error codes of a server that refuses writes and would run the script otherwise."""
 
-_ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"})
+ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"})
 """Error codes of a cluster that does not serve the keys here, or not now. Whether it runs scripts is not known."""
 
 _UNDECLARED: Final = re.compile(
@@ -51,9 +52,13 @@ SETTINGS: Final[Command] = ("CONFIG", "GET", "appendfsync", "save")
 """The last of `questions`, which many managed services refuse."""
 
 
-def questions(context: Context) -> tuple[Command, ...]:
-    """Return the commands that are sent when a store is opened and when its health is examined."""
-    partition = context.keyspace.partitions()[0]
+def questions(context: Context, partition: Partition | None = None) -> tuple[Command, ...]:
+    """Return the commands that are sent when a store is opened and when its health is examined.
+
+    Args:
+        partition: on a cluster, the one whose master is asked; the first one by default.
+    """
+    partition = partition or context.keyspace.partitions()[0]
     trial: Command = ("EVAL", _TRIAL, 1, partition.clock)
     probe: Command = ("EVAL", _PROBE, 1, partition.clock, partition.expiry)
     asked: tuple[Command, ...] = (("PING",), ("TIME",), ("INFO",), trial, probe)
@@ -101,10 +106,17 @@ def facts_in(replies: Sequence[Reply]) -> ServerFacts:
     return read_facts(
         info,
         settings,
-        scripts=None if code in _TRANSIENT | _ELSEWHERE else code is None or code in _WRITES,
+        scripts=None if code in _TRANSIENT | ELSEWHERE else code is None or code in _WRITES,
         declared_keys=isinstance(probe, ServerError) and _UNDECLARED.match(probe.message) is not None,
-        refusal=code if code in _WRITES | _ELSEWHERE else None,
+        refusal=code if code in _WRITES | ELSEWHERE else None,
     )
+
+
+def skew(server: float, before: float, after: float) -> float:
+    """Return by how many seconds the server's time lies outside the round trip in which it was read."""
+    if server < before:
+        return server - before
+    return max(0.0, server - after)
 
 
 def lasting(reply: Reply) -> bool:

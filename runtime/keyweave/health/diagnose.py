@@ -5,7 +5,7 @@ A rule ignores facts that the server did not report; one finding lists them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from keyweave.health import rules_data, rules_server
@@ -18,6 +18,11 @@ Rule = Callable[[Health, Limits], Iterator[Finding]]
 def diagnose(health: Health, limits: Limits) -> tuple[Finding, ...]:
     """Return a finding for everything that is not as primary data needs it, worst first."""
     found = [finding for rule in _RULES for finding in rule(health, limits)]
+    return worst_first(found)
+
+
+def worst_first(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings with the worst ones first, otherwise in their order."""
     return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
 
 

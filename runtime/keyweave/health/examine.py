@@ -12,11 +12,11 @@ from keyweave.effects import Command, Flow, Reply, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import refusal_error
 from keyweave.exchange.deadline import micros_of
-from keyweave.health.connect import ask_once, facts_in, lasting, questions
+from keyweave.health.connect import ELSEWHERE, ask_once, facts_in, lasting, questions, skew
 from keyweave.health.diagnose import diagnose
 from keyweave.health.facts import ServerFacts
 from keyweave.health.limits import Limits
-from keyweave.health.report import Health, SentinelAnswer
+from keyweave.health.report import Health, Master, SentinelAnswer
 from keyweave.store.context import Context
 from keyweave.store.registry import FINGERPRINT
 
@@ -38,7 +38,7 @@ def examine(
     sentinels: tuple[SentinelAnswer, ...] = (),
     wall: Callable[[], float] = time.time,
 ) -> Flow[Health]:
-    """Examine the server and the namespace, in one exchange if `database` is None. Nothing is retried: a probe reports the state as it is now.
+    """Examine the server and the namespace, in one exchange if `database` is None; on a cluster with one more for each other group. Nothing is retried: a probe reports the state as it is now.
 
     Args:
         memory_budget: bytes that the data may take; the server's own limit by default.
@@ -70,6 +70,8 @@ def examine(
     del replies[len(replies) - len(more) :]
     lags, prints = replies[len(asked) : -len(schemas)], replies[-len(schemas) :]
     facts = facts_in(replies[: len(asked)])
+    if facts.refusal is None:
+        facts = msgspec.structs.replace(facts, refusal=_elsewhere((*lags, *prints)))
     if probing:
         found = _restrictions(facts, replies[len(asked) - 1], refusals)
         if database is not None:
@@ -81,9 +83,11 @@ def examine(
         address=context.address,
         encrypted=context.encrypted,
         local=context.local,
-        serving=not isinstance(replies[0], ServerError) and not isinstance(replies[3], ServerError),
+        serving=facts.refusal not in ELSEWHERE
+        and not isinstance(replies[0], ServerError)
+        and not isinstance(replies[3], ServerError),
         latency=latency,
-        clock_skew=_skew(now / 1_000_000, before, before + latency),
+        clock_skew=skew(now / 1_000_000, before, before + latency),
         sweep_lag=_lag(now, lags),
         memory_budget=memory_budget or facts.max_memory or None,
         schema=context.package.fingerprint,
@@ -93,7 +97,21 @@ def examine(
         sentinels=sentinels,
     )
     limits = limits or Limits(grace=context.policy.grace_ms / 1000)
-    return msgspec.structs.replace(health, findings=diagnose(health, limits))
+    if not context.clustered:
+        return msgspec.structs.replace(health, findings=diagnose(health, limits))
+    from keyweave.health.masters import all_masters, with_masters  # stores on one server do without
+
+    first = Master(
+        groups=(partitions[0].group,), serving=health.serving, clock_skew=health.clock_skew, server=facts
+    )
+    masters = yield from all_masters(context, first, replies[2], wall)
+    return with_masters(health, masters, limits, memory_budget)
+
+
+def _elsewhere(replies: Sequence[Reply]) -> str | None:
+    """Return the error code with which a node of a cluster says that it does not serve the keys of some group."""
+    codes = [reply.code for reply in replies if isinstance(reply, ServerError)]
+    return next((code for code in codes if code in ELSEWHERE), None)
 
 
 def _restrictions(facts: ServerFacts, settings: Reply, refusals: Sequence[Reply]) -> list[str]:
@@ -101,13 +119,6 @@ def _restrictions(facts: ServerFacts, settings: Reply, refusals: Sequence[Reply]
     found = ["no-config"] if lasting(settings) else []
     found += [name for (name, _), reply in zip(_PROBES, refusals, strict=True) if lasting(reply)]
     return [*found, "declared-keys"] if facts.declared_keys else found
-
-
-def _skew(server: float, before: float, after: float) -> float:
-    """Return by how many seconds the server's time lies outside the round trip in which it was read."""
-    if server < before:
-        return server - before
-    return max(0.0, server - after)
 
 
 def _lag(now: int, oldest: Sequence[Reply]) -> float:

@@ -139,6 +139,11 @@ def _parse_info(info: Reply) -> dict[str, str]:
     return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
 
 
+def server_id(info: Reply) -> str | None:
+    """Return the id that the process of a server gave itself, in the reply to INFO; None if it does not report it."""
+    return _parse_info(info).get("run_id")
+
+
 def _product(fields: Mapping[str, str]) -> tuple[str | None, str | None]:
     # Valkey also reports a `redis_version`: the version of Redis that it is compatible with.
     if "valkey_version" in fields:

@@ -15,6 +15,7 @@ from keyweave.effects import Command, Flow, Reply
 from keyweave.exchange.ask import ask
 from keyweave.exchange.trial import answers_before_fsync
 from keyweave.health.facts import ServerFacts
+from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
 
 _SETTING: Final[Command] = ("CONFIG", "GET", "min-replicas-to-write")
@@ -53,19 +54,27 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     meaning: str
 
 
-def levels(context: Context, server: ServerFacts) -> Flow[tuple[Level, ...]]:
+def levels(
+    context: Context, server: ServerFacts, partition: Partition | None = None
+) -> Flow[tuple[Level, ...]]:
     """Return what each level means on a server, of which everything else is known.
 
     Under `appendfsync everysec` WAITAOF is tried, which takes up to 0.9 s and writes a key that expires at once.
 
+    Args:
+        server: the facts that it reports.
+        partition: on a cluster, one that the server holds; the first one by default.
+
     Raises:
         StoreUnavailableError: or a subclass: the server does not answer, or is loading.
     """
-    (reply,) = yield from ask(context, (_SETTING,), tolerated=_REFUSED)
+    partition = partition or context.keyspace.partitions()[0]
+    there: tuple[Command, ...] = (("EXISTS", partition.clock),) if context.clustered else ()
+    reply, *_ = yield from ask(context, (_SETTING, *there), tolerated=_REFUSED)
     early: bool | None = None
     if server.role == "primary" and server.aof and server.refusal is None:
         if server.appendfsync in ("everysec", None):
-            early = yield from answers_before_fsync(context)
+            early = yield from answers_before_fsync(context, partition)
         else:
             early = False
     return tuple(_levels(server, _number(reply), early))

@@ -1,14 +1,15 @@
-"""Measures the server and the backlog of the sweepers in one round trip, for gauges.
+"""Measures the server and the backlog of the sweepers in one round trip, for gauges. On a cluster, every master that holds groups.
 
 Nothing is sent twice: the next measurement is worth more than a retry.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keyweave.effects import Command, ConnectionFailure, Flow, Send, ServerError
+from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
 from keyweave.errors import AuthenticationError, KeyweaveError
 from keyweave.exchange.deadline import estimated_time
 from keyweave.store.context import Context
@@ -18,15 +19,15 @@ _SECTIONS = ("memory", "stats", "clients", "persistence")
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """The state of a server at one moment. What the user may not read is None.
+    """The state of a server at one moment, or of the masters that hold the groups. What the user may not read is None.
 
     Attributes:
-        up: whether it answered.
-        memory_used, memory_limit: in bytes; the limit is None without one.
-        keys: number of keys in the logical database.
-        clients: number of connected clients.
-        evicted: number of keys that the server has evicted since it started.
-        durable: whether it keeps an append-only file and its last write to it succeeded.
+        up: whether it answered, or all of them did.
+        memory_used, memory_limit: in bytes; the limit is None without one. Of several masters, those of the fullest.
+        keys: number of keys in the logical database, on all masters.
+        clients: number of connected clients, of all these masters.
+        evicted: number of keys that they have evicted since they started.
+        durable: whether each keeps an append-only file and its last write to it succeeded.
         overdue: number of rows past their deadline that are not swept yet, in this store's namespace.
         lag: microseconds since the earliest of their deadlines.
     """
@@ -51,31 +52,62 @@ def measure(context: Context) -> Flow[ServerState]:
         now = context.clock(partitions[0]).now()
     except KeyweaveError:
         return ServerState(up=False)
-    commands: list[Command] = [("INFO", section) for section in _SECTIONS]
-    commands.append(("DBSIZE",))
+    sections = (*_SECTIONS, "server") if context.clustered else _SECTIONS
+    asked: tuple[Command, ...] = tuple(("INFO", section) for section in sections)
+    commands: list[Command] = [*asked, ("DBSIZE",)]
     for partition in partitions:
         commands.append(("ZCOUNT", partition.expiry, "-inf", now))
         commands.append(("ZRANGE", partition.expiry, 0, 0, "WITHSCORES"))
     try:
         replies = yield Send(tuple(commands))
+        answers = [replies[: len(asked)]]
+        for partition in partitions[1:] if context.clustered else ():
+            there: Command = ("EXISTS", partition.clock)  # leads the others to its master
+            answers.append((yield Send((*asked, there)))[: len(asked)])
     except (ConnectionFailure, KeyweaveError):
         return ServerState(up=False)
-    fields: dict[str, str] = {}
-    for reply in replies[: len(_SECTIONS)]:
-        fields |= _fields(reply)
-    keys, *expiry = replies[len(_SECTIONS) :]
+    servers = _servers(answers)
+    fullest = max(servers, key=_fullness)
+    keys, *expiry = replies[len(asked) :]
     overdue, lag = _backlog(expiry, now)
     return ServerState(
         up=True,
-        memory_used=_number(fields, "used_memory"),
-        memory_limit=_number(fields, "maxmemory") or None,
+        memory_used=_number(fullest, "used_memory"),
+        memory_limit=_number(fullest, "maxmemory") or None,
         keys=keys if isinstance(keys, int) else None,
-        clients=_number(fields, "connected_clients"),
-        evicted=_number(fields, "evicted_keys"),
-        durable=_durable(fields),
+        clients=_sum(servers, "connected_clients"),
+        evicted=_sum(servers, "evicted_keys"),
+        durable=_all(map(_durable, servers)),
         overdue=overdue,
         lag=lag,
     )
+
+
+def _servers(answers: Sequence[Sequence[Reply]]) -> list[dict[str, str]]:
+    """Return what each server reported, once for each server."""
+    found: dict[str, dict[str, str]] = {}
+    for number, replies in enumerate(answers):
+        fields: dict[str, str] = {}
+        for reply in replies:
+            fields |= _fields(reply)
+        found[fields.get("run_id", str(number))] = fields
+    return list(found.values())
+
+
+def _fullness(fields: dict[str, str]) -> tuple[float, int]:
+    used, limit = _number(fields, "used_memory") or 0, _number(fields, "maxmemory") or 0
+    return used / limit if limit else 0.0, used
+
+
+def _sum(servers: Sequence[dict[str, str]], name: str) -> int | None:
+    numbers = [number for fields in servers if (number := _number(fields, name)) is not None]
+    return sum(numbers) if len(numbers) == len(servers) else None
+
+
+def _all(found: Iterable[bool | None]) -> bool | None:
+    """Return False if one is False, else None if one is not known."""
+    states = set(found)
+    return False if False in states else None if None in states else True
 
 
 def _fields(reply: Any) -> dict[str, str]:

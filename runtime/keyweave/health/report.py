@@ -54,6 +54,22 @@ class SentinelAnswer(msgspec.Struct, frozen=True):
     problem: str
 
 
+class Master(msgspec.Struct, frozen=True, kw_only=True):
+    """A master of a cluster that holds groups of the namespace.
+
+    Attributes:
+        groups: names of these groups.
+        serving: whether it accepts reads and writes now.
+        clock_skew: as in `Health`.
+        server: the facts that it reports.
+    """
+
+    groups: tuple[str, ...]
+    serving: bool
+    clock_skew: float
+    server: ServerFacts
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The health of one store at one moment.
 
@@ -61,16 +77,18 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         address: host and port, or path of the socket.
         encrypted: whether the connection uses TLS.
         local: whether the server is on this machine.
-        serving: whether the server accepts reads and writes now.
+        serving: whether the server, and on a cluster every one of `masters`, accepts reads and writes now.
         latency: seconds that the examination took: one round trip, and connecting if no connection was open.
-        clock_skew: seconds by which the server's clock is ahead of this machine's, beyond what the round trip explains.
+        clock_skew: seconds by which the server's clock is ahead of this machine's, beyond what the round trip explains;
+            on a cluster that of the master whose clock is furthest from it.
         sweep_lag: seconds since the earliest deadline of a row that is not swept yet; 0 without such a row.
         memory_budget: bytes that the data may take: the given budget, else the server's limit; None without either.
         schema: fingerprint of the schema that the code was generated from.
         data_schema: fingerprint that the namespace carries; None if it carries none.
-        server: the facts that the server reports.
+        server: the facts that the server reports; on a cluster, the master of the first group.
         command_words: the option of that name; None without it.
         sentinels: what the Sentinels of the URL say, if the commands `health` and `doctor` asked them.
+        masters: on a cluster, the masters that hold the groups of the namespace; empty on one server.
         findings: what is not as primary data needs it, worst first.
     """
 
@@ -87,6 +105,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerFacts
     command_words: int | None = None
     sentinels: tuple[SentinelAnswer, ...] = ()
+    masters: tuple[Master, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property

@@ -23,16 +23,21 @@ def costly_restrictions(context: Context, database: int) -> Flow[list[str]]:
         database: the number of the connection's database, which stays selected.
     """
     found: list[str] = []
-    try:
-        replies: list[Reply] = yield Send((("SELECT", 1 if database == 0 else 0), ("SELECT", database)))
-    except ConnectionFailure:
-        return found
-    # The refusal of a user without the permission says nothing about the databases of the server.
-    if type(replies[0]) is ServerError and replies[0].code == "ERR":
+    if not context.clustered and (yield from _has_one_database(database)):
         found.append("one-database")
     if context.policy.command_words is None and (yield from _refuses_long_commands(context)):
         found.append("short-commands")
     return found
+
+
+def _has_one_database(database: int) -> Flow[bool]:
+    """Return whether another database is refused. A cluster is not asked: it has one by its nature."""
+    try:
+        replies: list[Reply] = yield Send((("SELECT", 1 if database == 0 else 0), ("SELECT", database)))
+    except ConnectionFailure:
+        return False
+    # The refusal of a user without the permission says nothing about the databases of the server.
+    return type(replies[0]) is ServerError and replies[0].code == "ERR"
 
 
 def _refuses_long_commands(context: Context) -> Flow[bool]:

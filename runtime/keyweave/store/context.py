@@ -109,7 +109,15 @@ class Context:
 
     def learn(self, strategy: Strategy) -> None:
         """Change the strategy of reading, for a store that connects at its first call: before it runs that call."""
-        object.__setattr__(self, "strategy", strategy)
+        for context in (self, *tuple(self.state.levels.values())):
+            object.__setattr__(context, "strategy", strategy)
+
+    def on_level(self, durability: Durability | None) -> Context:
+        """Return a context whose writes are confirmed on another level; the same one for each level."""
+        found: Context = self.state.levels.setdefault(durability, self._with(durability=durability))
+        # The strategy may have become known between the copy and its entry.
+        object.__setattr__(found, "strategy", self.strategy)
+        return found
 
     def without_retries(self) -> Context:
         """Return a copy that raises the first failure instead of retrying."""

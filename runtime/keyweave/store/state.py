@@ -37,6 +37,7 @@ class StoreState:
             `keyweave.expiry.search`. An operation takes one out while it works on it.
         packers: what packs the plans that write one row, by the entity's name; None where plans are not packed.
         confirmable: the levels of durability on which the server is known to confirm writes.
+        levels: the contexts of writes that are confirmed on a level of their own.
     """
 
     ledger: Ledger
@@ -55,3 +56,4 @@ class StoreState:
     searches: dict[str, Any] = field(default_factory=dict)
     packers: dict[str, RowPacker | None] = field(default_factory=dict)
     confirmable: set[Durability] = field(default_factory=set)
+    levels: dict[Durability | None, Any] = field(default_factory=dict, repr=False)

@@ -17,6 +17,7 @@ from keyweave.opening.announce import announce
 from keyweave.opening.prepare import prepare
 from keyweave.read.strategy import BY_KEYS
 from keyweave.store.context import Context
+from keyweave.store.durability import Durability, parse_durability
 from keyweave.sync.lazy_shell import LazyShell
 from keyweave.sync.shell import Shell
 from keyweave.sync.sweeper import Sweeper
@@ -28,19 +29,22 @@ if TYPE_CHECKING:
     from keyweave.integrity.drift import Report
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Session:
     """A shell and the context of its flows. The repositories of a transaction share the shell of their store."""
 
-    __slots__ = ("_sweepers", "_unwatched", "context", "run", "shell")
+    __slots__ = ("_origin", "_sweepers", "_unwatched", "_views", "context", "run", "shell")
 
-    def __init__(self, shell: Shell, context: Context) -> None:
+    def __init__(self, shell: Shell, context: Context, origin: Session | None = None) -> None:
         self.shell: Final = shell
         self.context: Final = context
         self._unwatched: Final[Run] = shell.run if context.unit is None else self._run_inside
         self.run: Final = self.run_for()
-        self._sweepers: list[Sweeper] = []
+        self._origin: Final = origin
+        self._sweepers: Final[list[Sweeper]] = [] if origin is None else origin._sweepers
+        self._views: dict[Durability | None, Any] = {}
 
     def _run_inside(self, flow: Flow[T], *about: str, until: float | None = None) -> T:
         unit = self.context.unit
@@ -80,6 +84,25 @@ class Session:
         """Return a session on the same connections with another context."""
         return Session(self.shell, context)
 
+    def durable(self, level: str | None, bind: Callable[[Session], V]) -> V:
+        """Return the store whose writes are confirmed on a level, on the same connections; the same one for each level.
+
+        Args:
+            level: as the option `durable`.
+            bind: makes the store of a session.
+
+        Raises:
+            ConfigurationError: there is no such level.
+        """
+        if self._origin is not None:
+            return self._origin.durable(level, bind)
+        durability = parse_durability(level)
+        found: V | None = self._views.get(durability)
+        if found is None:
+            made = bind(Session(self.shell, self.context.on_level(durability), self))
+            found = self._views.setdefault(durability, made)
+        return found
+
     def sweeper(self, *, interval: float, share: float) -> Sweeper:
         """Return a sweeper on these connections, which is not started yet."""
         sweeper = Sweeper(self.shell, self.context, Pace(interval, share))
@@ -110,7 +133,9 @@ class Session:
         return self.run(examine(self.context, memory_budget=memory_budget), "health")
 
     def close(self) -> None:
-        """Stop every sweeper, then close the connections."""
+        """Stop every sweeper, then close the connections. The session of a level closes nothing: they are not its own."""
+        if self._origin is not None:
+            return
         for sweeper in self._sweepers:
             sweeper.stop()
         self.shell.close()

@@ -9,9 +9,11 @@ from keyweave.changes.unsettled import Settled, Unsettled
 from keyweave.commit.commit import remember_writes
 from keyweave.effects import Flow
 from keyweave.errors import ConfigurationError, OutcomeUnknownError
+from keyweave.exchange.confirm import confirmed
 from keyweave.exchange.deadline import server_time
 from keyweave.exchange.recall import recall
 from keyweave.store.context import Context
+from keyweave.store.durability import parse_durability
 
 _KEPT: Final = 12 * 3600 * 1_000_000
 """Microseconds after a plan's latest time for which the ledger certainly has its answer: the server keeps it for a day after
@@ -21,10 +23,12 @@ the last renewal, and a renewal is due every six hours."""
 def outcome(context: Context, error: OutcomeUnknownError) -> Flow[Settled]:
     """Return whether the write behind an error happened. If it did not, it never will: a late try is refused.
 
-    That is possible for 12 hours by the server's clock, and for the latest 10,000 unknown outcomes of a store.
+    That is possible for 12 hours by the server's clock, and for the latest 10,000 unknown outcomes of a store. The outcome is
+    confirmed on the level on which the write was to be.
 
     Raises:
         ConfigurationError: the error does not come from a write of this kind of store.
+        DurabilityError: the outcome was not confirmed in time. Its `result` is what this returns.
         OutcomeUnknownError: `error` itself, when it can no longer be settled.
         StoreUnavailableError: or a subclass: the server cannot be reached yet.
     """
@@ -35,6 +39,14 @@ def outcome(context: Context, error: OutcomeUnknownError) -> Flow[Settled]:
         return unsettled
     if not isinstance(unsettled, Unsettled):
         raise error
+    level = parse_durability(unsettled.durable)
+    if level is None or level == context.durability:
+        return (yield from _settle(context, error, unsettled))
+    context = context.on_level(level)
+    return (yield from confirmed(context, _settle(context, error, unsettled)))
+
+
+def _settle(context: Context, error: OutcomeUnknownError, unsettled: Unsettled) -> Flow[Settled]:
     fate = unsettled.fate
     if fate.applied is None:
         fate.applied = yield from _look_up(context, error, unsettled)

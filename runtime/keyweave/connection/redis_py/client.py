@@ -11,6 +11,7 @@ import redis.backoff
 import redis.retry
 import redis.sentinel
 
+from keyweave.connection.redis_py.sentinels import AsyncSentinels, Sentinels
 from keyweave.connection.settings import ConnectionSettings
 from keyweave.errors import ConfigurationError
 
@@ -147,8 +148,8 @@ def sentinel_of(settings: ConnectionSettings, *, asynchronous: bool) -> tuple[An
     once = no_retries(asynchronous)
     tls = tls_options(settings)
     share = settings.connect_timeout / len(settings.nodes)
-    module = redis.asyncio.sentinel if asynchronous else redis.sentinel
-    sentinel = module.Sentinel(
+    kind: Any = AsyncSentinels if asynchronous else Sentinels
+    sentinel = kind(
         settings.nodes,
         sentinel_kwargs={
             "socket_timeout": share,

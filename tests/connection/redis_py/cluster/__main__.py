@@ -24,7 +24,7 @@ def main(
     with running_cluster() as cluster:
         events = ["key by key", *(["whole"] if cluster.migrates_atomically else []), "handed over", "killed"]
         pauses: dict[str, list[float]] = {event: [] for event in events}
-        writes = 0
+        writes, missing = 0, 0
         for number in range(rounds * len(FLAVOURS)):
             for event in events:
                 load = Load(cluster, FLAVOURS[number % 2])
@@ -32,7 +32,7 @@ def main(
                 with load.running():
                     pauses[event].append(_happen(cluster, load, event))
                 assert load.errors == [], (event, load.errors)
-                load.judge(lost=MOST_LOST if event == "killed" else 0)
+                missing += load.judge(lost=MOST_LOST if event == "killed" else 0)
                 writes += load.total
                 cluster.restore()
                 took = time.monotonic() - began
@@ -43,7 +43,9 @@ def main(
         console.print(
             f"cluster-load: {event}: longest pause of a writer: median {sorted(found)[len(found) // 2]:.3f} s, worst {max(found):.3f} s"
         )
-    console.print(f"cluster-load: {rounds} rounds, {writes} acknowledged writes, no error reached a caller")
+    console.print(
+        f"cluster-load: {rounds} rounds, {writes} acknowledged writes, of which killed masters took {missing} along, no error reached a caller"
+    )
 
 
 def _happen(cluster: Cluster, load: Load, event: str) -> float:

@@ -87,8 +87,8 @@ class Load:
         wanted = self.total + writes
         wait_until(lambda: self.total >= wanted or bool(self.errors))
 
-    def judge(self, lost: int = 0) -> None:
-        """Compare what was acknowledged with what is there.
+    def judge(self, lost: int = 0) -> int:
+        """Compare what was acknowledged with what is there, and return how many acknowledged writes are missing.
 
         Args:
             lost: how many acknowledged writes may be missing.
@@ -108,6 +108,7 @@ class Load:
             assert missing <= lost, missing
             report = store.check()
             assert report.clean, report
+            return missing
 
     def _threads(self) -> None:
         with sync.Store.open(self.cluster.url, **self.options) as store:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from compozy_store.package import PACKAGE
+from keyweave.admin.app import app
+from keyweave.admin.probe import lines
+from keyweave.errors import ConfigurationError
+from keyweave.exchange.confirm import require_confirmable
 from keyweave.health.connect import connect
 from keyweave.health.examine import examine
+from keyweave.health.measure import measure
 from keyweave.health.report import Health, Severity
 from keyweave.opening.prepare import prepare
+from keyweave.store.durability import parse_durability
 from keyweave.sync.shell import Shell
 from tests.servers.cluster import Cluster, shared_cluster, slot_of
 from tests.servers.cluster_node import ClusterNode
@@ -50,6 +60,14 @@ def test_a_healthy_cluster_serves(cluster: Cluster) -> None:
     assert "writes-refused" not in critical(health)
 
 
+def test_a_cluster_refuses_nothing_that_doctor_would_report(cluster: Cluster) -> None:
+    """It has one database by its nature."""
+    with running(cluster.url, NAMESPACE) as (shell, context):
+        health = shell.run(examine(context, probing=True, database=0))
+    assert health.server.restrictions == ()
+    assert "service-restricted" not in {each.id for each in health.findings}
+
+
 def test_a_node_that_lacks_the_slot_does_not_serve_and_says_which_url_does(cluster: Cluster) -> None:
     health = examined(f"redis://{cluster.other_master(cluster.owner(slot())).name}")
     assert not health.serving
@@ -83,3 +101,145 @@ def test_a_slot_that_moves_says_nothing_about_the_keys_of_scripts(cluster: Clust
     """Meanwhile a script may access no key that it did not declare. At other times it may."""
     with cluster.moving(slot(), cluster.other_master(cluster.owner(slot()))):
         assert not examined(cluster.url).server.declared_keys
+
+
+# -- groups on several masters
+
+
+def apart(cluster: Cluster) -> tuple[str, list[ClusterNode]]:
+    """A namespace whose groups are on different masters, and these masters in the order of the groups."""
+    while True:
+        namespace = new_namespace("apart")
+        _, context = prepare(PACKAGE, "redis://nowhere", namespace=namespace)
+        owners = [cluster.owner(slot_of(each.clock)) for each in context.keyspace.partitions()]
+        if len(set(owners)) == len(owners) > 1:
+            return namespace, owners
+
+
+@contextmanager
+def running(url: str, namespace: str) -> Iterator[tuple[Shell, Any]]:
+    settings, context = prepare(PACKAGE, url, namespace=namespace)
+    with Shell(settings) as shell:
+        shell.run(connect(context))
+        yield shell, context
+
+
+@contextmanager
+def configured(nodes: list[ClusterNode], **options: str) -> Iterator[None]:
+    """Inside, nodes have other settings."""
+    before = {
+        (node, name): next(iter(node.ask("CONFIG", "GET", name.replace("_", "-")).values()))
+        for node in nodes
+        for name in options
+    }
+    try:
+        for node, name in before:
+            node.ask("CONFIG", "SET", name.replace("_", "-"), options[name])
+        yield
+    finally:
+        for (node, name), value in before.items():
+            node.ask("CONFIG", "SET", name.replace("_", "-"), value)
+
+
+def test_every_master_with_a_group_is_examined(cluster: Cluster) -> None:
+    namespace, (first, second) = apart(cluster)
+    with running(cluster.url, namespace) as (shell, context):
+        groups = tuple((partition.group,) for partition in context.keyspace.partitions())
+        with configured([second], maxmemory_policy="allkeys-lru"), configured([first], maxmemory="1gb"):
+            health = shell.run(examine(context))
+        assert tuple(master.groups for master in health.masters) == groups
+        assert [master.server.eviction_policy for master in health.masters] == ["noeviction", "allkeys-lru"]
+        found = [each for each in health.findings if each.id == "eviction-policy"]
+        assert [each.what.split(":")[0] for each in found] == [f"Master of {groups[1][0]}"]
+        assert health.serving
+        assert "2 with the 2 groups of this namespace, 2 serving" in "\n".join(lines(health))
+
+
+def test_a_master_behind_the_first_that_refuses_writes_is_critical(cluster: Cluster) -> None:
+    namespace, (_, second) = apart(cluster)
+    with running(cluster.url, namespace) as (shell, context):
+        with configured([second], maxmemory="1"):
+            health = shell.run(examine(context))
+        assert not health.serving
+        assert [master.serving for master in health.masters] == [True, False]
+        group = context.keyspace.partitions()[1].group
+        assert critical(health)["writes-refused"].startswith(f"Master of {group}: ")
+        assert shell.run(examine(context)).serving
+
+
+def test_a_finding_of_all_masters_is_reported_once(cluster: Cluster) -> None:
+    namespace, owners = apart(cluster)
+    with (
+        running(cluster.url, namespace) as (shell, context),
+        configured(owners, maxmemory_policy="allkeys-lru"),
+    ):
+        found = [each for each in shell.run(examine(context)).findings if each.id == "eviction-policy"]
+    assert len(found) == 1 and not found[0].what.startswith("Master of")
+
+
+def test_groups_on_one_master_are_one_master(cluster: Cluster) -> None:
+    while True:
+        namespace = new_namespace("together")
+        with running(cluster.url, namespace) as (shell, context):
+            partitions = context.keyspace.partitions()
+            if len({cluster.owner(slot_of(each.clock)) for each in partitions}) == 1:
+                (master,) = shell.run(examine(context)).masters
+                assert master.groups == tuple(each.group for each in partitions)
+                return
+
+
+def test_a_node_with_the_first_group_and_not_the_second_does_not_serve(cluster: Cluster) -> None:
+    namespace, (first, _) = apart(cluster)
+    with running(f"redis://{first.name}", namespace) as (shell, context):
+        health = shell.run(examine(context))
+    assert not health.serving
+    assert "another node" in critical(health)["writes-refused"]
+
+
+def test_gauges_measure_every_master_with_a_group(cluster: Cluster) -> None:
+    namespace, (first, second) = apart(cluster)
+    with running(cluster.url, namespace) as (shell, context):
+        with configured([first, second], appendonly="yes"):
+            assert shell.run(measure(context)).durable
+        with configured([second], maxmemory="1gb"), configured([first], appendonly="yes"):
+            state = shell.run(measure(context))
+        assert (state.up, state.durable, state.memory_limit) == (True, False, 2**30)
+        clients = [node.info("clients")["connected_clients"] for node in (first, second)]
+        assert state.clients is not None and max(clients) < state.clients <= sum(clients)
+
+
+@pytest.mark.parametrize(
+    ("level", "lacking", "says"),
+    [
+        ("disk", {"appendonly": "no"}, "keeps no append-only file"),
+        ("disk", {"appendfsync": "no"}, "has appendfsync no"),
+    ],
+)
+def test_a_durable_store_asks_every_master_with_a_group(
+    cluster: Cluster, level: str, lacking: dict[str, str], says: str
+) -> None:
+    namespace, owners = apart(cluster)
+    durability = parse_durability(level)
+    assert durability is not None
+    with configured(owners, appendonly="yes", appendfsync="always"):
+        for place, owner in enumerate(owners):
+            with running(cluster.url, namespace) as (shell, context):
+                group = context.keyspace.partitions()[place].group
+                with (
+                    configured([owner], **lacking),
+                    pytest.raises(ConfigurationError, match=f"the master of {group} .*{says}"),
+                ):
+                    shell.run(require_confirmable(context, durability))
+                shell.run(require_confirmable(context, durability))
+                assert durability in context.state.confirmable
+
+
+def test_doctor_shows_the_weakest_level_of_all_masters(cluster: Cluster) -> None:
+    namespace, owners = apart(cluster)
+    with configured(owners, appendonly="yes", appendfsync="always"), configured(owners[1:], appendonly="no"):
+        words = ["doctor", "-p", "compozy_store", "--url", cluster.url, "--namespace", namespace]
+        result = CliRunner().invoke(app, [*words, "--format", "json"])
+    levels = {level["name"]: level for level in json.loads(result.stdout)["durability"]}
+    assert levels["disk"]["standing"] == "refused"
+    assert levels["disk"]["meaning"].startswith("Master of ")
+    assert levels["replicas"]["standing"] == "true"

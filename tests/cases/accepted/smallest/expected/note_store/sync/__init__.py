@@ -101,7 +101,7 @@ class Store:
         It connects at its first call, or at `ready`. Closing the store leaves the client open.
 
         Args:
-            client: `redis.Redis`, or the `master_for(...)` of a Sentinel of `redis.sentinel`. Its replies must be bytes, not decoded.
+            client: `redis.Redis`, `redis.RedisCluster`, or the `master_for(...)` of a Sentinel of `redis.sentinel`. Its replies must be bytes, not decoded.
             namespace, retention, durable: as for `open`.
             partitions: None; this version has no other value.
             policy: options that are not the connection's, such as `deadline` in seconds.
@@ -136,6 +136,14 @@ class Store:
 
     def _bind(self, context: Context) -> Transaction:
         return Transaction(self._session.within(context))
+
+    def durable(self, level: str | None) -> Store:
+        """The same store and connections; its writes wait for `disk`, `replicas:N`, or with None for nothing. `close` does nothing.
+
+        Raises:
+            ConfigurationError: there is no such level. Its writes raise it if the server cannot confirm on this level.
+        """
+        return self._session.durable(level, Store)
 
     def outcome(self, error: OutcomeUnknownError) -> Settled:
         """Settle a write whose outcome was unknown: whether it happened, and what the call would have returned.

@@ -1,0 +1,124 @@
+"""The masters of a cluster that hold the groups of a namespace: each is examined, and what is wrong with one is a finding.
+
+Imported where a store is on a cluster: probes of one server do without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from keyweave.effects import Flow, Reply, ServerError
+from keyweave.exchange.ask import refusal_error
+from keyweave.exchange.deadline import micros_of
+from keyweave.health.connect import ask_once, facts_in, questions, skew
+from keyweave.health.diagnose import diagnose, worst_first
+from keyweave.health.facts import server_id
+from keyweave.health.levels import Level, Standing, levels
+from keyweave.health.limits import Limits
+from keyweave.health.report import Finding, Health, Master
+from keyweave.store.context import Context
+
+_WEAKEST_LAST: Final = (Standing.TRUE, Standing.UNKNOWN, Standing.UNTRUE, Standing.REFUSED)
+
+
+def all_masters(
+    context: Context, first: Master, info: Reply, wall: Callable[[], float]
+) -> Flow[tuple[Master, ...]]:
+    """Return the masters that hold groups, in the order of the groups. One that holds several is there once.
+
+    Args:
+        first: the master of the first group, which is examined already.
+        info: its reply to INFO.
+        wall: this machine's clock, in seconds since 1970.
+
+    Raises:
+        StoreUnavailableError: or a subclass: a master does not answer.
+    """
+    partitions = context.keyspace.partitions()
+    found = {server_id(info) or first.groups[0]: first}
+    for partition in partitions[1:]:
+        before, started = wall(), context.monotonic()
+        replies = yield from ask_once(context, questions(context, partition))
+        latency = context.monotonic() - started
+        if isinstance(replies[1], ServerError):
+            raise refusal_error(context, replies[1])
+        name = server_id(replies[2]) or partition.group
+        if name in found:
+            groups = (*found[name].groups, partition.group)
+            found[name] = msgspec.structs.replace(found[name], groups=groups)
+            continue
+        facts = facts_in(replies)
+        found[name] = Master(
+            groups=(partition.group,),
+            serving=not isinstance(replies[0], ServerError) and not isinstance(replies[3], ServerError),
+            clock_skew=skew(micros_of(replies[1]) / 1_000_000, before, before + latency),
+            server=msgspec.structs.replace(facts, restrictions=first.server.restrictions),
+        )
+    return tuple(found.values())
+
+
+def with_masters(health: Health, masters: Sequence[Master], limits: Limits, budget: int | None) -> Health:
+    """Return the health of a namespace on a cluster: it serves if every master does, and each has its findings.
+
+    Args:
+        health: of the master of the first group.
+        masters: all of them.
+        limits: thresholds above which something is a finding.
+        budget: bytes that the data of one master may take; the master's own limit if it is None.
+    """
+    places: dict[Finding, list[Master]] = {}
+    for master in masters:
+        here = msgspec.structs.replace(
+            health,
+            serving=master.serving,
+            clock_skew=master.clock_skew,
+            memory_budget=budget or master.server.max_memory or None,
+            server=master.server,
+        )
+        for finding in diagnose(here, limits):
+            places.setdefault(finding, []).append(master)
+    found = [
+        finding if len(where) == len(masters) else _at(where, finding) for finding, where in places.items()
+    ]
+    return msgspec.structs.replace(
+        health,
+        serving=all(master.serving for master in masters),
+        clock_skew=max((master.clock_skew for master in masters), key=abs),
+        masters=tuple(masters),
+        findings=worst_first(found),
+    )
+
+
+def _at(masters: Sequence[Master], finding: Finding) -> Finding:
+    return msgspec.structs.replace(finding, what=f"{_name(masters)}: {finding.what}")
+
+
+def _name(masters: Sequence[Master]) -> str:
+    return f"Master of {', '.join(group for master in masters for group in master.groups)}"
+
+
+def weakest_levels(context: Context, masters: Sequence[Master]) -> Flow[tuple[Level, ...]]:
+    """Return what each level of durability means: a store has it if every master that holds its groups gives it.
+
+    Raises:
+        StoreUnavailableError: or a subclass: a master does not answer, or is loading.
+    """
+    partitions = {partition.group: partition for partition in context.keyspace.partitions()}
+    found = []
+    for master in masters:
+        found.append((yield from levels(context, master.server, partitions[master.groups[0]])))
+    return tuple(_weakest(masters, found))
+
+
+def _weakest(masters: Sequence[Master], found: Sequence[tuple[Level, ...]]) -> Iterator[Level]:
+    for same in zip(*found, strict=True):
+        master, level = max(
+            zip(masters, same, strict=True), key=lambda each: _WEAKEST_LAST.index(each[1].standing)
+        )
+        if all(other == level for other in same):
+            yield level
+        else:
+            yield msgspec.structs.replace(level, meaning=f"{_name([master])}: {level.meaning}")
