@@ -59,7 +59,7 @@ def redis_words() -> set[str]:
     return set(
         (
             "TIME GETRANGE EXISTS STRLEN HINCRBY ZCARD ZSCORE HLEN HGET HSET HDEL GET SET EX PXAT ZADD ZREM DEL PERSIST "
-            "PEXPIREAT PEXPIRE"
+            "PEXPIREAT PEXPIRE ZMSCORE"
         ).split()
     ) - {"EXISTS"}
 

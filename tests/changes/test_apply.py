@@ -128,6 +128,61 @@ def test_a_plan_whose_guards_hold_is_applied(store: Store) -> None:
     assert store.users.get_by_email("X@X").id == "x"
 
 
+def new_users(store: Store, *keys: str) -> Plan:
+    """A plan that inserts users, guarded together."""
+    made = plan(store)
+    made.guard_new(USER, keys)
+    made.guard_exists(USER, "v", USER, keys[0], "email")
+    rows = [User(id=key, email=f"{key}@x", role=Role.USER) for key in keys]
+    bodies = [f',"id":"{key}","email":"{key}@x","role":"user"}}'.encode() for key in keys]
+    made.insert(USER, bodies, [USER.entries(row) for row in rows])
+    return made
+
+
+def test_new_rows_are_answered_with_their_revisions(store: Store) -> None:
+    outcome = store.session.run(apply(store.session.context, new_users(store, "a", "b", "c")))
+    assert isinstance(outcome, Applied)
+    assert [head[0] for head in outcome.heads] == [revision(store, key) for key in "abc"]
+    assert all(head == (head[0], head[0], 0) for head in outcome.heads)
+    assert store.check().clean
+    assert [row.id for row in store.users.by_role(Role.USER).reverse()] == ["u", "a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("head", "freed", "answer"),
+    [
+        ((1, 0), False, Answer.EXISTS),
+        ((1, 2), False, Answer.DEAD),
+        (None, True, Answer.FREED),
+    ],
+)
+def test_the_row_that_is_in_the_way_of_new_rows_is_named_and_nothing_is_written(
+    store: Store, head: tuple[int, int] | None, freed: bool, answer: Answer
+) -> None:
+    partition = store.session.context.partition(USER)
+    if head is not None:
+        text = f'{{"revision":{head[0]},"created":1,"expires":{head[1]},"op":"x"'.encode()
+        send(store, ("SET", partition.document("User", "b"), text + b',"id":"b"}'))
+    if freed:
+        send(store, ("ZADD", partition.expiry, 5, "User:b"))
+    before = keyspace(store)
+    made = new_users(store, "a", "b", "c")
+    outcome = store.session.run(apply(store.session.context, made))
+    assert isinstance(outcome, Refusal)
+    assert (outcome.status, outcome.guard) == (answer, made.guards[1])
+    assert keyspace(store) == before
+
+
+def test_the_guards_after_those_of_new_rows_keep_their_numbers(store: Store) -> None:
+    before = keyspace(store)
+    made = new_users(store, "a", "b", "c")
+    made.guard_exists(USER, "nobody", USER, "c", "email")
+    outcome = store.session.run(apply(store.session.context, made))
+    assert isinstance(outcome, Refusal)
+    assert (outcome.status, outcome.guard) == (Answer.NO_TARGET, made.guards[-1])
+    assert keyspace(store) == before
+
+
 @pytest.mark.parametrize("place", ["clock", "expiry", "document", "view", "claims"])
 def test_a_key_of_the_wrong_type_is_refused_before_the_first_write(store: Store, place: str) -> None:
     partition = store.session.context.partition(USER)

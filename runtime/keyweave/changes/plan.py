@@ -14,11 +14,12 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from keyweave.changes.insertion import entry_groups
 from keyweave.effects import Command, Word
 from keyweave.errors import CrossPartitionError
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
-from keyweave.model.entry import CREATED, REVISION, ClaimEntry, Entry, ViewEntry
+from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
 
 _FIXED_KEYS: Final = 4
 
@@ -28,6 +29,7 @@ _OTHER_WORDS: Final = 16
 _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "put": ("set", "unlist"),
     "put with deadline": ("set", "list", "zadd"),
+    "insert": ("set",),
     "delete": ("del", "list", "zrem"),
     "add": ("zadd",),
     "remove": ("zrem",),
@@ -135,6 +137,7 @@ class Plan:
         "_document_on_refusal",
         "_documents",
         "_guard_words",
+        "_inserts",
         "_row_words",
         "_targets",
         "_verbs",
@@ -162,6 +165,7 @@ class Plan:
         self._verbs: dict[str, None] = {}
         self._targets: set[int] = set()
         self._document_on_refusal = 0
+        self._inserts = False
 
     @property
     def words(self) -> int:
@@ -173,10 +177,13 @@ class Plan:
         """Let an EXISTS or CHANGED refusal for this row include its stored document."""
         self._document_on_refusal = self._document(entity, key)
 
-    def number_documents(self, entity: Entity[Any], keys: Sequence[str]) -> None:
-        """Give the documents of rows the first numbers, one after another, as `insert` expects them."""
-        for key in keys:
-            self._document(entity, key)
+    def guard_new(self, entity: Entity[Any], keys: Sequence[str]) -> None:
+        """Require that there is none of these rows. The first guard of a plan, because it numbers the documents for `insert`."""
+        prefix = self._partition_of(entity).document_prefix(entity.name)
+        self._documents = {prefix + key: number for number, key in enumerate(keys, 1)}
+        self._guard_words += ("absents", len(keys))
+        self.guards += [Guard("absent", entity, key) for key in keys]
+        self.written += [(entity, key) for key in keys]
 
     def guard_revision(self, entity: Entity[Any], key: str, revision: int, op: str = "") -> None:
         """Require that the row is live and unchanged since `revision`."""
@@ -277,44 +284,19 @@ class Plan:
         self._difference(entity, old, new)
         self.written.append((entity, key))
 
-    def insert(self, entity: Entity[Any], rows: Sequence[tuple[str, bytes, list[Entry]]]) -> None:
-        """Write new documents without a deadline, and their entries: one command for each view and each constraint.
+    def insert(self, entity: Entity[Any], bodies: Sequence[bytes], entries: Sequence[list[Entry]]) -> None:
+        """Write the rows of `guard_new` without a deadline, one command for each view and each constraint. It writes nothing else.
 
         Args:
-            rows: key, body and entries of each, in the order of `number_documents`.
+            bodies: as in `Prepared`, of each row in order.
+            entries: all entries of each row.
         """
-        self.changes_documents, self.only_removes = True, False
-        partition = self._partition_of(entity)
-        groups: dict[Any, list[Any]] = {}
-        bodies: list[Word] = []
-        for number, (key, body, entries) in enumerate(rows, 1):
-            bodies.append(body)
-            self.written.append((entity, key))
-            for entry in entries:
-                if isinstance(entry, ViewEntry):
-                    group = groups.get((entry.view, entry.values))
-                    if group is None:
-                        scores = "revision" if entry.score in (CREATED, REVISION) else ""
-                        if entity.views[entry.view].by_text:
-                            scores = "text"
-                        view = self._view(entity, entry.view, entry.values)
-                        group = groups[entry.view, entry.values] = ["add", view, 0, scores]
-                    if group[3] == "text":
-                        group.append(entry.member)
-                    else:
-                        group += (number,) if group[3] else (number, entry.score)
-                else:
-                    group = groups.get(entry.unique)
-                    if group is None:
-                        group = groups[entry.unique] = ["claim", self._claim(entity, entry.unique), 0, ""]
-                    group += (number, entry.value)
-        for group in groups.values():
-            group[2] = (len(group) - 4) // (1 if group[3] else 2)
-        self._verbs |= dict.fromkeys(("put", *(group[0] for group in groups.values())))
-        cut = len(partition.document(entity.name, ""))
-        first = self._document(entity, rows[0][0])
-        self._row_words += ("inserts", first, len(rows), cut, *bodies, len(groups))
-        for group in groups.values():
+        self.changes_documents, self.only_removes, self._inserts = True, False, True
+        groups = entry_groups(entity, entries, self._view, self._claim)
+        self._verbs |= dict.fromkeys(("insert", *(group[0] for group in groups)))
+        cut = len(self.partition.document_prefix(entity.name))
+        self._row_words += ("inserts", 1, len(bodies), cut, *bodies, len(groups))
+        for group in groups:
             self._row_words += group
 
     def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
@@ -422,6 +404,9 @@ class Plan:
         """Return the outcome in a reply of `apply` that is OK, or a guard that did not hold."""
         if reply[0] == b"OK":
             numbers = [int(number) for number in reply[1:]]
+            if self._inserts:
+                first = numbers[0]
+                return Applied(tuple([(first + each, first + each, 0) for each in range(len(self.written))]))
             if len(numbers) == 3:
                 return Applied(((numbers[0], numbers[1], numbers[2]),))
             return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
+from datetime import datetime
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
@@ -283,7 +284,11 @@ class Codec:
         # Nearly every key is text, and costs no call.
         text = entity.key_kind == "str"
         key: str = getattr(snapshot, entity.key) if text else entity.key_of(snapshot)
-        return self._with_unknown(Prepared(entity, key, b"", body, snapshot, retain, b"", entries), stored)
+        prepared = Prepared(entity, key, b"," + body[1:], body, snapshot, retain, b"", entries)
+        # Nothing is carried over from a row that is not there.
+        if stored is None and len(body) <= MAX_DOCUMENT:
+            return prepared
+        return self._with_unknown(prepared, stored)
 
     def _retain(self, rule: Retention, snapshot: Any) -> int | str:
         """Return the deadline of a record that has one, as a plan writes it."""
@@ -320,23 +325,33 @@ class Codec:
         prepared.unknown = unknown
         return prepared
 
-    def remember_write(self, record: Any, prepared: Prepared, head: tuple[int, int, int], op: str) -> Stored:
+    def remember_write(
+        self,
+        record: Any,
+        prepared: Prepared,
+        head: tuple[int, int, int],
+        op: str,
+        moment: datetime | None = None,
+    ) -> Stored:
         """Make `record` remember a successful write, and return this memory.
 
         Args:
             head: revision, created and expires of the document that was written.
             op: the plan that wrote it.
+            moment: the moment of the revision, where the caller has it already.
         """
         revision, created, expires = head
         entity, snapshot = self.entity, prepared.snapshot
+        latest = from_micros(revision) if moment is None else moment
         if entity.created is not None:
-            before = memory_of(record)
-            known = before is not None and before.created == created and before.snapshot is not None
-            first = getattr(before.snapshot, entity.created) if before and known else from_micros(created)
+            first = latest
+            if created != revision:
+                before = memory_of(record)
+                known = before is not None and before.created == created and before.snapshot is not None
+                first = getattr(before.snapshot, entity.created) if before and known else from_micros(created)
             setattr(record, entity.created, first)
             setattr(snapshot, entity.created, first)
         if entity.updated is not None:
-            latest = from_micros(revision)
             setattr(record, entity.updated, latest)
             setattr(snapshot, entity.updated, latest)
         stored = self.memory(prepared, revision, created, expires, op)

@@ -7,7 +7,7 @@ a write is unknown only as long as the server cannot be reached.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from keyweave.changes.plan import Outcome, Plan
@@ -53,7 +53,12 @@ class Trailer:
 
 
 def apply(
-    context: Context, plan: Plan, trailer: Trailer | None = None, *, repeatable: bool = False
+    context: Context,
+    plan: Plan,
+    trailer: Trailer | None = None,
+    *,
+    repeatable: bool = False,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Flow[Outcome]:
     """Apply a plan exactly once, and return its outcome.
 
@@ -63,6 +68,7 @@ def apply(
     Args:
         trailer: commands that follow the plan in its pipeline.
         repeatable: whether it makes no difference if the plan was applied, as for a repair: then no outcome is unknown.
+        meanwhile: as in `Send`.
 
     Raises:
         OutcomeUnknownError: a try was sent, and none was answered before the deadline; or its answer was damaged. The error can
@@ -73,7 +79,7 @@ def apply(
     """
     if context.policy.command_words is not None:
         require_fit(context, plan.words + context.clustered)
-    return _finish(context, _Try(context, plan), trailer, repeatable=repeatable)
+    return _finish(context, _Try(context, plan), trailer, repeatable=repeatable, meanwhile=meanwhile)
 
 
 def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | KeyweaveError]]:
@@ -128,11 +134,12 @@ def _finish(
     *,
     first: Reply | None = None,
     repeatable: bool = False,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Flow[Outcome]:
     """Bring a plan to its outcome; see `apply`. `first` is the reply to a try that was sent already, if there is one."""
     ledger, plan = context.state.ledger, state.plan
     try:
-        reply = yield from _answer(context, state, trailer, first, 0 if repeatable else 1)
+        reply = yield from _answer(context, state, trailer, first, 0 if repeatable else 1, meanwhile)
     except KeyweaveError as error:
         if not state.sent or repeatable:
             raise
@@ -184,7 +191,12 @@ class _Try:
 
 
 def _answer(
-    context: Context, state: _Try, trailer: Trailer | None, first: Reply | None, confirm: int
+    context: Context,
+    state: _Try,
+    trailer: Trailer | None,
+    first: Reply | None,
+    confirm: int,
+    meanwhile: Callable[[], None] | None,
 ) -> Flow[Sequence[Any]]:
     """Send a plan until it is answered, and return the answer: OK, or a guard that did not hold.
 
@@ -199,10 +211,10 @@ def _answer(
             if first is not None:
                 reply, first = first, None
             elif trailer is None and not more:
-                (reply,) = yield Send((state.command(context, verb, text),), None, confirm)
+                (reply,) = yield Send((state.command(context, verb, text),), None, confirm, meanwhile)
             else:
                 command, last = state.command(context, verb, text), trailer.commands if trailer else ()
-                reply, *replies = yield Send((command, *more, *last), None, confirm)
+                reply, *replies = yield Send((command, *more, *last), None, confirm, meanwhile)
                 if trailer is not None:
                     trailer.replies = replies[len(more) :]
         except ConnectionFailure as failure:

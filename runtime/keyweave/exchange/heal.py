@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
+from keyweave.changes.change import Dangling
 from keyweave.changes.plan import Applied, Plan, Status, new_op
 from keyweave.effects import Flow
 from keyweave.errors import StoreUnavailableError, TransactionTooLargeError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.bound import divided
 from keyweave.model.entity import Entity, View
-from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
+from keyweave.model.entry import REVISION, ClaimEntry, ViewEntry
 from keyweave.store.context import Context
 
 HEALED_AT_ONCE: Final = 100
 """Maximum number of rows in one plan that heals, and of those that one read heals. A sweep, or another read, finds the rest."""
-
-Dangling: TypeAlias = tuple[Entity[Any], str, int | None, list[Entry]]
-"""Entries of a row that has no document, or a document of a revision that does not imply them: entity, key, revision or
-None, entries."""
 
 
 def heal_claim(

@@ -60,7 +60,7 @@ def buffer_create(
     change = replacement(context.codecs[entity.name], record, None, prepared)
     if if_none is not None:
         yield from require_empty(context, entity, *if_none)
-        change.counts.append((entity, *if_none, unit.changed_members(entity, *if_none)))
+        change.counts = [(entity, *if_none, unit.changed_members(entity, *if_none))]
     yield from _buffer(context, unit, change, facts)
 
 

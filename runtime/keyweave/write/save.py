@@ -58,7 +58,7 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
         return record
     change = replacement(codec, record, None, prepared)
     if if_none is not None and values is not None:
-        change.counts.append((entity, if_none, values, 0))
+        change.counts = [(entity, if_none, values, 0)]
     for _ in range(context.policy.attempts):
         refusal = yield from settle(context, [change])
         if refusal is None:
