@@ -7,7 +7,7 @@ import re
 import pytest
 
 from compozy_store import PACKAGE
-from keyweave.changes.plan import Status
+from keyweave.changes.answer import Status
 
 SCRIPTS = sorted(PACKAGE.scripts)
 

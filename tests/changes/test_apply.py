@@ -11,8 +11,10 @@ import pytest
 from compozy_store import Component, Role, Status, TaskState, User, WorkflowState
 from compozy_store.entities import TASK_STATE, USER, WORKFLOW_STATE
 from compozy_store.sync import Store
-from keyweave.changes.plan import Applied, Plan, Refusal, new_op
-from keyweave.changes.plan import Status as Answer
+from keyweave.changes.answer import Applied, Refusal
+from keyweave.changes.answer import Status as Answer
+from keyweave.changes.insertion import Insertion
+from keyweave.changes.plan import Plan
 from keyweave.effects import Command, Flow, Send
 from keyweave.errors import (
     AlreadyExistsError,
@@ -63,7 +65,7 @@ def keyspace(store: Store) -> dict[bytes, bytes]:
 
 def plan(store: Store) -> Plan:
     """An empty plan in the partition of users."""
-    return Plan(store.session.context.partition(USER), new_op())
+    return Plan(store.session.context.partition(USER), store.session.context.state.ledger.new_op())
 
 
 def write_much(made: Plan) -> None:
@@ -128,14 +130,14 @@ def test_a_plan_whose_guards_hold_is_applied(store: Store) -> None:
     assert store.users.get_by_email("X@X").id == "x"
 
 
-def new_users(store: Store, *keys: str) -> Plan:
-    """A plan that inserts users, guarded together."""
-    made = plan(store)
-    made.guard_new(USER, keys)
+def new_users(store: Store, *keys: str) -> Insertion:
+    """A plan that inserts users."""
+    context = store.session.context
+    made = Insertion(context.partition(USER), context.state.ledger.new_op(), USER, keys)
     made.guard_exists(USER, "v", USER, keys[0], "email")
     rows = [User(id=key, email=f"{key}@x", role=Role.USER) for key in keys]
     bodies = [f',"id":"{key}","email":"{key}@x","role":"user"}}'.encode() for key in keys]
-    made.insert(USER, bodies, [USER.entries(row) for row in rows])
+    made.insert(bodies, [USER.entries(row) for row in rows])
     return made
 
 

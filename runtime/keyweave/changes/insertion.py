@@ -1,10 +1,13 @@
-"""The words of the entries of new rows: one group for each list and each constraint, whatever the number of rows."""
+"""Plans that only insert rows of one entity. What they check and write is grouped, so one row more costs little."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
+from keyweave.changes.answer import Applied, Guard, Outcome, Refusal
+from keyweave.changes.plan import Plan
+from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
 
@@ -12,6 +15,52 @@ Group: TypeAlias = list[Any]
 """The words of the entries of one list or constraint, as `apply` expects them behind `inserts`: four, then those of the rows."""
 
 _HEAD: Final = 4
+
+
+class Insertion(Plan):
+    """A plan that inserts rows without a deadline.
+
+    Args:
+        partition: the partition of the rows.
+        op: the plan's id.
+        entity: the entity of the rows.
+        keys: their ids, each once.
+    """
+
+    __slots__ = ("_entity", "_rows")
+
+    def __init__(self, partition: Partition, op: str, entity: Entity[Any], keys: Sequence[str]) -> None:
+        super().__init__(partition, op)
+        self._entity: Final = entity
+        self._rows: Final = len(keys)
+        prefix = self._partition_of(entity).document_prefix(entity.name)
+        self._documents = {prefix + key: number for number, key in enumerate(keys, 1)}
+        self._guard_words += ("absents", len(keys))
+        self.guards += [Guard("absent", entity, key) for key in keys]
+        self.written += [(entity, key) for key in keys]
+
+    def insert(self, bodies: Sequence[bytes], entries: Sequence[list[Entry]]) -> None:
+        """Write the rows, with one command for each view and each constraint.
+
+        Args:
+            bodies: as in `Prepared`, of each row in order.
+            entries: every entry of each row.
+        """
+        entity = self._entity
+        self.changes_documents, self.only_removes = True, False
+        groups = entry_groups(entity, entries, self._view, self._claim)
+        self._verbs |= dict.fromkeys(("insert", *(group[0] for group in groups)))
+        cut = len(self.partition.document_prefix(entity.name))
+        self._row_words += ("inserts", 1, self._rows, cut, *bodies, len(groups))
+        for group in groups:
+            self._row_words += group
+
+    def outcome(self, reply: Sequence[Any]) -> Outcome:  # noqa: D102 - Plan
+        outcome = super().outcome(reply)
+        if isinstance(outcome, Refusal):
+            return outcome
+        ((first, _, _),) = outcome.heads
+        return Applied(tuple([(first + each, first + each, 0) for each in range(self._rows)]))
 
 
 def entry_groups(

@@ -6,15 +6,11 @@ It keeps its guards, so that a refusal can be turned into the caller's error.
 
 from __future__ import annotations
 
-import enum
-import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import msgspec
-
-from keyweave.changes.insertion import entry_groups
+from keyweave.changes.answer import Applied, Guard, Outcome, Refusal, Status, Ticket
 from keyweave.effects import Command, Word
 from keyweave.errors import CrossPartitionError
 from keyweave.keyspace.keys import Partition
@@ -44,81 +40,6 @@ write fails by itself. So a row that may not call its first command at once begi
 and `unlist` are no commands: the row is put into the expiry set, or may have to leave it."""
 
 
-class Status(enum.StrEnum):
-    """The statuses in replies of `apply`."""
-
-    OK = "OK"
-    REPLAYED = "REPLAYED"
-    NEVER = "NEVER"
-    STALE = "STALE"
-    LATE = "LATE"
-    MISSING = "MISSING"
-    CHANGED = "CHANGED"
-    EXISTS = "EXISTS"
-    DEAD = "DEAD"
-    FREED = "FREED"
-    ALIVE = "ALIVE"
-    NO_TARGET = "NO_TARGET"
-    TAKEN = "TAKEN"
-    COUNT = "COUNT"
-    CORRUPT = "CORRUPT"
-
-
-class Ticket(msgspec.Struct, frozen=True, gc=False):
-    """A plan's place in the ledger, by which the server recognises each of its tries.
-
-    Attributes:
-        session: the client's ledger.
-        slot: the slot in it.
-        sequence: number of the plan; higher than those of earlier plans in the slot.
-    """
-
-    session: str
-    slot: int
-    sequence: int
-
-
-class Guard(msgspec.Struct, frozen=True, gc=False):
-    """A condition of a plan.
-
-    Attributes:
-        word: kind of the guard, as in `apply`.
-        entity: entity of the row that the guard was set for.
-        key: id of this row.
-        detail: the reference, constraint or view that the guard is about, or empty.
-    """
-
-    word: str
-    entity: Entity[Any]
-    key: str
-    detail: str = ""
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """A guard that did not hold.
-
-    Attributes:
-        status: what the server found instead.
-        guard: the guard.
-        owner: id of the row that holds the unique value, when it is TAKEN; empty otherwise.
-        document: the stored document of the row of `Plan.show_on_refusal`, when the status is EXISTS or CHANGED.
-    """
-
-    status: Status
-    guard: Guard
-    owner: str = ""
-    document: bytes | None = None
-
-
-class Applied(msgspec.Struct, frozen=True, gc=False):
-    """An applied plan: revision, created and expires (microseconds since 1970) of each written document, in order."""
-
-    heads: tuple[tuple[int, int, int], ...]
-
-
-Outcome: TypeAlias = Applied | Refusal
-
-
 class Plan:
     """Builds the keys and arguments of one call of `apply`.
 
@@ -137,7 +58,6 @@ class Plan:
         "_document_on_refusal",
         "_documents",
         "_guard_words",
-        "_inserts",
         "_row_words",
         "_targets",
         "_verbs",
@@ -165,7 +85,6 @@ class Plan:
         self._verbs: dict[str, None] = {}
         self._targets: set[int] = set()
         self._document_on_refusal = 0
-        self._inserts = False
 
     @property
     def words(self) -> int:
@@ -176,14 +95,6 @@ class Plan:
     def show_on_refusal(self, entity: Entity[Any], key: str) -> None:
         """Let an EXISTS or CHANGED refusal for this row include its stored document."""
         self._document_on_refusal = self._document(entity, key)
-
-    def guard_new(self, entity: Entity[Any], keys: Sequence[str]) -> None:
-        """Require that there is none of these rows. The first guard of a plan, because it numbers the documents for `insert`."""
-        prefix = self._partition_of(entity).document_prefix(entity.name)
-        self._documents = {prefix + key: number for number, key in enumerate(keys, 1)}
-        self._guard_words += ("absents", len(keys))
-        self.guards += [Guard("absent", entity, key) for key in keys]
-        self.written += [(entity, key) for key in keys]
 
     def guard_revision(self, entity: Entity[Any], key: str, revision: int, op: str = "") -> None:
         """Require that the row is live and unchanged since `revision`."""
@@ -283,21 +194,6 @@ class Plan:
         self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
-
-    def insert(self, entity: Entity[Any], bodies: Sequence[bytes], entries: Sequence[list[Entry]]) -> None:
-        """Write the rows of `guard_new` without a deadline, one command for each view and each constraint. It writes nothing else.
-
-        Args:
-            bodies: as in `Prepared`, of each row in order.
-            entries: all entries of each row.
-        """
-        self.changes_documents, self.only_removes, self._inserts = True, False, True
-        groups = entry_groups(entity, entries, self._view, self._claim)
-        self._verbs |= dict.fromkeys(("insert", *(group[0] for group in groups)))
-        cut = len(self.partition.document_prefix(entity.name))
-        self._row_words += ("inserts", 1, len(bodies), cut, *bodies, len(groups))
-        for group in groups:
-            self._row_words += group
 
     def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
         """Delete a document and its entries."""
@@ -404,9 +300,6 @@ class Plan:
         """Return the outcome in a reply of `apply` that is OK, or a guard that did not hold."""
         if reply[0] == b"OK":
             numbers = [int(number) for number in reply[1:]]
-            if self._inserts:
-                first = numbers[0]
-                return Applied(tuple([(first + each, first + each, 0) for each in range(len(self.written))]))
             if len(numbers) == 3:
                 return Applied(((numbers[0], numbers[1], numbers[2]),))
             return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
@@ -504,8 +397,3 @@ def _group(words: list[Any], verb: str, members: list[tuple[int, ViewEntry]]) ->
             words += (verb + "s", end - start, member, score)
             words += [number for number, _ in members[start:end]]
         start = end
-
-
-def new_op() -> str:
-    """Return a new plan id: 72 random bits from the system, because a forked process copies its parent's generator."""
-    return os.urandom(9).hex()

@@ -8,9 +8,10 @@ from datetime import datetime
 from itertools import repeat
 from typing import Any, Final, TypeAlias
 
+from keyweave.changes.answer import Applied, Refusal, Status
 from keyweave.changes.change import Change
-from keyweave.changes.plan import Applied, Plan, Refusal, Status
-from keyweave.commit.insert import insert_rows, new_rows
+from keyweave.changes.plan import Plan
+from keyweave.commit.insert import insertion, new_rows
 from keyweave.document.codec import Prepared, op_of
 from keyweave.effects import Flow
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
@@ -134,7 +135,6 @@ def claims_of(entries: list[Entry]) -> list[ClaimEntry]:
 def plan_of(context: Context, changes: list[Change], watched: Sequence[Watched] = ()) -> Plan:
     """Return the plan that makes changes of one partition, as `commit` does."""
     first = changes[0].entity if changes else watched[0][0]
-    plan = Plan(context.keyspace.partition(first.group), context.state.ledger.new_op())
     puts: AbstractSet[tuple[str, str]] = _NO_ROWS
     released: Mapping[tuple[str, str, str], str] = _NOTHING_RELEASED
     inserted: list[Prepared] | None = None
@@ -143,9 +143,12 @@ def plan_of(context: Context, changes: list[Change], watched: Sequence[Watched] 
         if inserted is None:
             puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
             released = _released(changes)
-        else:
-            insert_rows(context, plan, first, inserted)
-    for change in changes if inserted is None else ():
+    if inserted is not None:
+        plan: Plan = insertion(context, first, inserted)
+        changes = []
+    else:
+        plan = Plan(context.keyspace.partition(first.group), context.state.ledger.new_op())
+    for change in changes:
         _guard_row(plan, change)
         if change.prepared is not None:
             if change.entity.uniques:
@@ -159,7 +162,7 @@ def plan_of(context: Context, changes: list[Change], watched: Sequence[Watched] 
             plan.guard_absent(entity, key)
         else:
             plan.guard_revision(entity, key, stored.revision, op_of(stored))
-    for change in changes if inserted is None else ():
+    for change in changes:
         if change.prepared is not None:
             _put(plan, change, change.prepared)
         elif change.old is not None:

@@ -1,10 +1,11 @@
-"""One plan that only inserts rows: what it checks and writes is grouped, so a row costs little on both sides."""
+"""Inserting rows of one entity by one plan, as many as there are."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from keyweave.changes.change import Change
+from keyweave.changes.insertion import Insertion
 from keyweave.changes.plan import Plan
 from keyweave.document.codec import Prepared
 from keyweave.model.entity import Entity
@@ -26,16 +27,18 @@ def new_rows(changes: list[Change]) -> list[Prepared] | None:
     return rows
 
 
-def insert_rows(context: Context, plan: Plan, entity: Entity[Any], rows: list[Prepared]) -> None:
-    """Let a plan that is empty insert rows with different keys."""
-    plan.guard_new(entity, [row.key for row in rows])
+def insertion(context: Context, entity: Entity[Any], rows: list[Prepared]) -> Insertion:
+    """Return the plan that inserts rows with different keys."""
+    partition = context.keyspace.partition(entity.group)
+    plan = Insertion(partition, context.state.ledger.new_op(), entity, [row.key for row in rows])
     if entity.uniques:
         for row in rows:
             for entry in row.entries:
                 if type(entry) is ClaimEntry:
                     plan.guard_free(entity, entry)
     _guard_targets(context, plan, entity, rows)
-    plan.insert(entity, [row.body for row in rows], [row.entries for row in rows])
+    plan.insert([row.body for row in rows], [row.entries for row in rows])
+    return plan
 
 
 def _guard_targets(context: Context, plan: Plan, entity: Entity[Any], rows: list[Prepared]) -> None:

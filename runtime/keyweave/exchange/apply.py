@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
-from keyweave.changes.plan import Outcome, Plan
+from keyweave.changes.answer import Outcome
+from keyweave.changes.plan import Plan
 from keyweave.changes.unsettled import Unsettled
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
 from keyweave.errors import (

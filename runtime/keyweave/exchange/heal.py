@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from keyweave.changes.answer import Applied, Status
 from keyweave.changes.change import Dangling
-from keyweave.changes.plan import Applied, Plan, Status, new_op
+from keyweave.changes.plan import Plan
 from keyweave.effects import Flow
 from keyweave.errors import StoreUnavailableError, TransactionTooLargeError
 from keyweave.exchange.apply import apply
@@ -28,7 +29,7 @@ def heal_claim(
         True if the owner no longer holds the claim, because this flow or another writer released it.
     """
     context.state.stats.meet_dangling(entity.name)
-    plan = Plan(context.partition(entity), new_op())
+    plan = Plan(context.partition(entity), context.state.ledger.new_op())
     plan.guard_holds(entity, claim.unique, claim.value, claim.owner)
     plan.guard_at(entity, claim.owner, revision)
     plan.change_entries(entity, [claim], [])
@@ -70,7 +71,7 @@ def heal_entries(context: Context, rows: Sequence[Dangling]) -> Flow[int]:
         context.state.stats.meet_dangling(entity.name)
     while waiting:
         part = waiting.pop()
-        plan = Plan(context.partition(part[0][0]), new_op())
+        plan = Plan(context.partition(part[0][0]), context.state.ledger.new_op())
         for entity, key, revision, entries in part:
             plan.guard_at(entity, key, revision)
             plan.change_entries(entity, entries, [])

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, TypeVar
 
+from keyweave.changes.answer import Refusal, Status
 from keyweave.changes.change import Change, replacement
-from keyweave.changes.plan import Plan, Refusal, Status
+from keyweave.changes.plan import Plan
 from keyweave.changes.unsettled import Unsettled
 from keyweave.commit.commit import commit, commit_each, refused
 from keyweave.effects import Flow

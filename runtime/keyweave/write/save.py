@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from keyweave.changes.answer import Status
 from keyweave.changes.change import replacement
-from keyweave.changes.plan import Status
 from keyweave.commit.commit import refused
 from keyweave.document.codec import Prepared
 from keyweave.effects import Call, ConnectionFailure, Flow, Sleep
