@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
-from keyweave.document.codec import Codec, Prepared
+from keyweave.document.codec import Codec, Prepared, entries_of
 from keyweave.effects import Word
 from keyweave.model.entity import Entity
 from keyweave.model.entry import CREATED, REVISION, Entry, Score
@@ -96,13 +96,7 @@ class Change:
         """The entries that the row has: those that were found, or else those that `old` implies."""
         if self._old_entries is not None:
             return self._old_entries
-        old = self.old
-        if old is None:
-            return []
-        if old.entries is None:
-            old.entries = self.entity.entries(old.snapshot)
-        found: list[Entry] = old.entries
-        return found
+        return entries_of(self.entity, self.old) if self.old is not None else []
 
     @property
     def new_entries(self) -> list[Entry]:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from keyweave.changes.answer import Applied, Status
 from keyweave.changes.plan import Plan
 from keyweave.commit.commit import claims_of
-from keyweave.document.codec import HEAD, Head, read_head
+from keyweave.document.head import HEAD, Head, read_head
 from keyweave.effects import Flow
 from keyweave.errors import CorruptDocumentError, ReferenceViolationError, TransactionTooLargeError
 from keyweave.exchange.apply import apply

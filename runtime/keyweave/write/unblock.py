@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from keyweave.changes.change import Change, Dangling
 from keyweave.commit.commit import Watched, claims_of
-from keyweave.document.codec import HEAD_LENGTH, read_head
+from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow, Reply
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadlines_passed
