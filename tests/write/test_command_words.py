@@ -271,7 +271,7 @@ def test_a_transaction_that_does_not_fit_is_refused_before_it_is_sent(flavour: s
         assert (caught.value.most, caught.value.words > SMALL) == (SMALL, True)
         assert stores.contents() == before
         add_tasks(stores, [task("t0"), task("t1")])
-        stores.do(stores.db.task_states.create_many([task(f"u{n}") for n in range(20)]))
+        stores.do(stores.db.task_states.create_many([task(f"u{n}") for n in range(60)]))
 
         def steps(tx: Any) -> Generator[Any, Any, None]:
             yield tx.workflow_states.delete("w")
