@@ -107,8 +107,14 @@ class _DeclaredLink(SocketLink):
         self._scripts = scripts
         super().__init__(settings, None)
 
-    def exchange(self, commands: Sequence[Command], within: float | None = None, /) -> list[Reply]:
-        return super().exchange(self._scripts.commands(commands), within)
+    def exchange(
+        self,
+        commands: Sequence[Command],
+        within: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+        /,
+    ) -> list[Reply]:
+        return super().exchange(self._scripts.commands(commands), within, meanwhile)
 
 
 class _DeclaredStream:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha1
 from typing import Any
 
@@ -92,8 +92,16 @@ class _FakeLink:
         except HungUpError as error:
             raise ConnectionFailure("connect", str(error), sent=False) from error
 
-    def exchange(self, commands: Sequence[Command], _timeout: float | None = None, /) -> list[Reply]:
+    def exchange(
+        self,
+        commands: Sequence[Command],
+        _timeout: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+        /,
+    ) -> list[Reply]:
         self.usable = False
+        if meanwhile is not None:
+            meanwhile()
         self._log.extend(commands)
         replies = []
         for command in commands:

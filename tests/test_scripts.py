@@ -7,7 +7,7 @@ import re
 import pytest
 
 from compozy_store import PACKAGE
-from keyweave.changes.plan import Status
+from keyweave.changes.answer import Status
 
 SCRIPTS = sorted(PACKAGE.scripts)
 
@@ -59,7 +59,7 @@ def redis_words() -> set[str]:
     return set(
         (
             "TIME GETRANGE EXISTS STRLEN HINCRBY ZCARD ZSCORE HLEN HGET HSET HDEL GET SET EX PXAT ZADD ZREM DEL PERSIST "
-            "PEXPIREAT PEXPIRE"
+            "PEXPIREAT PEXPIRE ZMSCORE"
         ).split()
     ) - {"EXISTS"}
 

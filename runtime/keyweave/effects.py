@@ -70,11 +70,14 @@ class Send(msgspec.Struct, frozen=True, gc=False):
             timeouts of the connection apply.
         confirm: how many of the commands, counted from the first one, write rows. A store with the option `durable` has
             them confirmed directly behind the last of these; see `keyweave.exchange.confirm`.
+        meanwhile: what the flow can do while the server works. A shell calls it when the commands are sent, also if they have to
+            wait for a connection, or not at all: the flow does later what was not done.
     """
 
     commands: Sequence[Command]
     within: float | None = None
     confirm: int = 0
+    meanwhile: Callable[[], None] | None = None
 
 
 class Sleep:

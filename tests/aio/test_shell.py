@@ -62,6 +62,24 @@ def test_cancelling_gives_up_the_connection_and_lets_the_flow_clean_up() -> None
     assert before != after
 
 
+@pytest.mark.parametrize("moment", [0, 1, 2])
+def test_cancelling_what_is_done_meanwhile_loses_no_connection(moment: int) -> None:
+    async def run() -> list[object]:
+        async with aio.Shell(parse_url(server_url(), pool_size=1, pipelining=1)) as shell:
+            await shell.run(sending(("PING",)))
+            task = asyncio.create_task(shell.run(waiting_flow()))
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            task.cancel()
+            (result,) = await asyncio.gather(task, return_exceptions=True)
+            return [type(result), await shell.run(sending(("ECHO", "after")))]
+
+    def waiting_flow() -> Flow[None]:
+        yield Send((("BLPOP", NEVER, 3),), None, 0, lambda: None)
+
+    assert asyncio.run(run()) == [asyncio.CancelledError, [b"after"]]
+
+
 def test_cancelling_a_wait_for_a_connection_loses_none() -> None:
     async def run() -> list[object]:
         async with aio.Shell(parse_url(server_url(), pool_size=1, pipelining=1)) as shell:

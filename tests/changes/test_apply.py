@@ -11,8 +11,10 @@ import pytest
 from compozy_store import Component, Role, Status, TaskState, User, WorkflowState
 from compozy_store.entities import TASK_STATE, USER, WORKFLOW_STATE
 from compozy_store.sync import Store
-from keyweave.changes.plan import Applied, Plan, Refusal, new_op
-from keyweave.changes.plan import Status as Answer
+from keyweave.changes.answer import Applied, Refusal
+from keyweave.changes.answer import Status as Answer
+from keyweave.changes.insertion import Insertion
+from keyweave.changes.plan import Plan
 from keyweave.effects import Command, Flow, Send
 from keyweave.errors import (
     AlreadyExistsError,
@@ -63,7 +65,7 @@ def keyspace(store: Store) -> dict[bytes, bytes]:
 
 def plan(store: Store) -> Plan:
     """An empty plan in the partition of users."""
-    return Plan(store.session.context.partition(USER), new_op())
+    return Plan(store.session.context.partition(USER), store.session.context.state.ledger.new_op())
 
 
 def write_much(made: Plan) -> None:
@@ -126,6 +128,61 @@ def test_a_plan_whose_guards_hold_is_applied(store: Store) -> None:
     assert isinstance(store.session.run(apply(store.session.context, made)), Applied)
     assert store.check().clean
     assert store.users.get_by_email("X@X").id == "x"
+
+
+def new_users(store: Store, *keys: str) -> Insertion:
+    """A plan that inserts users."""
+    context = store.session.context
+    made = Insertion(context.partition(USER), context.state.ledger.new_op(), USER, keys)
+    made.guard_exists(USER, "v", USER, keys[0], "email")
+    rows = [User(id=key, email=f"{key}@x", role=Role.USER) for key in keys]
+    bodies = [f',"id":"{key}","email":"{key}@x","role":"user"}}'.encode() for key in keys]
+    made.insert(bodies, [USER.entries(row) for row in rows])
+    return made
+
+
+def test_new_rows_are_answered_with_their_revisions(store: Store) -> None:
+    outcome = store.session.run(apply(store.session.context, new_users(store, "a", "b", "c")))
+    assert isinstance(outcome, Applied)
+    assert [head[0] for head in outcome.heads] == [revision(store, key) for key in "abc"]
+    assert all(head == (head[0], head[0], 0) for head in outcome.heads)
+    assert store.check().clean
+    assert [row.id for row in store.users.by_role(Role.USER).reverse()] == ["u", "a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("head", "freed", "answer"),
+    [
+        ((1, 0), False, Answer.EXISTS),
+        ((1, 2), False, Answer.DEAD),
+        (None, True, Answer.FREED),
+    ],
+)
+def test_the_row_that_is_in_the_way_of_new_rows_is_named_and_nothing_is_written(
+    store: Store, head: tuple[int, int] | None, freed: bool, answer: Answer
+) -> None:
+    partition = store.session.context.partition(USER)
+    if head is not None:
+        text = f'{{"revision":{head[0]},"created":1,"expires":{head[1]},"op":"x"'.encode()
+        send(store, ("SET", partition.document("User", "b"), text + b',"id":"b"}'))
+    if freed:
+        send(store, ("ZADD", partition.expiry, 5, "User:b"))
+    before = keyspace(store)
+    made = new_users(store, "a", "b", "c")
+    outcome = store.session.run(apply(store.session.context, made))
+    assert isinstance(outcome, Refusal)
+    assert (outcome.status, outcome.guard) == (answer, made.guards[1])
+    assert keyspace(store) == before
+
+
+def test_the_guards_after_those_of_new_rows_keep_their_numbers(store: Store) -> None:
+    before = keyspace(store)
+    made = new_users(store, "a", "b", "c")
+    made.guard_exists(USER, "nobody", USER, "c", "email")
+    outcome = store.session.run(apply(store.session.context, made))
+    assert isinstance(outcome, Refusal)
+    assert (outcome.status, outcome.guard) == (Answer.NO_TARGET, made.guards[-1])
+    assert keyspace(store) == before
 
 
 @pytest.mark.parametrize("place", ["clock", "expiry", "document", "view", "claims"])

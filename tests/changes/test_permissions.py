@@ -13,7 +13,7 @@ from compozy_store.entities import TASK_STATE, USER
 from compozy_store.package import PACKAGE
 from compozy_store.sync import Store
 from keyweave.admin import permissions
-from keyweave.changes.plan import Plan, new_op
+from keyweave.changes.plan import Plan
 from keyweave.errors import AuthenticationError, KeyweaveError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask_script
@@ -201,10 +201,10 @@ def test_a_repair_without_one_of_its_commands_changes_nothing(server: Running, c
     user = permit_all_but(server, command, permissions.Role.ADMIN)
     with opened(server, user) as store:
         context = store.session.context
-        made = Plan(context.partition(TASK_STATE), new_op())
+        made = Plan(context.partition(TASK_STATE), context.state.ledger.new_op())
         made.change_entries(TASK_STATE, [ViewEntry("all", (), "gone", 1)], [])
         made.follow_deadline(TASK_STATE, "t2")
-        other = Plan(context.partition(USER), new_op())
+        other = Plan(context.partition(USER), context.state.ledger.new_op())
         other.change_entries(USER, [ClaimEntry("email", "u@x", "u"), ViewEntry("all", (), "u", 1)], [])
         refused = 0
         for plan in (made, other):
@@ -221,7 +221,9 @@ def test_a_key_that_cannot_be_made_lasting_is_not_set_aside(server: Running) -> 
     user = permit_all_but(server, "persist", permissions.Role.ADMIN)
     with opened(server, user) as store, server.client() as client:
         partition = store.session.context.partition(USER)
-        key, aside = partition.view("User", "all", ()), partition.aside(new_op(), "User.all")
+        key, aside = partition.view("User", "all", ()), partition.aside(
+            store.session.context.state.ledger.new_op(), "User.all"
+        )
         client.set(key, "text")
         before = keyspace(server)
         with pytest.raises(AuthenticationError, match="'persist'"):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from keyweave.document.codec import HEAD
+from keyweave.document.head import HEAD
 from keyweave.document.rename import with_new_names
 
 HEAD_TEXT = '{"revision":1790000000000002,"created":1790000000000001,"expires":0,"op":"9f2c"'

@@ -10,7 +10,7 @@ import pytest
 
 from compozy_store import APIKey, Role, Status, TaskState, UsageEntry, User
 from compozy_store.entities import TASK_STATE
-from keyweave.document.codec import read_head
+from keyweave.document.head import read_head
 from keyweave.errors import (
     AlreadyExistsError,
     ConfigurationError,

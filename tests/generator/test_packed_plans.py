@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from keyweave.changes.change import replacement
-from keyweave.commit.commit import _build_plan
+from keyweave.commit.commit import plan_of
 from keyweave.document.codec import Codec, Prepared
 from keyweave.effects import Packed
 from keyweave.errors import ValidationError
@@ -33,7 +33,7 @@ def planned(
     context: Context, codec: Codec, prepared: Prepared, stored: Stored | None, begun: Begun, *, shown: bool
 ) -> list[str]:
     """The words of the plan that is built."""
-    plan = _build_plan(context, [replacement(codec, prepared.snapshot, stored, prepared)], [], begun)
+    plan = plan_of(context, [replacement(codec, prepared.snapshot, stored, prepared)], (), begun)
     if shown:
         plan.show_on_refusal(prepared.entity, prepared.key)
     command = plan.command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -65,6 +65,34 @@ def found(stores: Harness, task_filter: dict[str, Any], *, batch: int, newest: b
         batch,
     )
     return [row.workflow_exec_id for row in stores.do(rows)]
+
+
+@pytest.mark.parametrize("newest", [True, False])
+@pytest.mark.parametrize("batch", [1, 7, 200])
+def test_a_semi_join_without_filters_reads_the_view_of_all_rows(
+    stores: Harness, batch: int, newest: bool
+) -> None:
+    """Every execution is of one workflow, so the rows are those that the filter by the workflow gives."""
+    asked = stores.db.workflow_states.where().having(stores.db.task_states.where(status=Status.RUNNING))
+    views = str(stores.do(asked.explain()))
+    assert "all" in views and "by_workflow" not in views
+    rows = stores.do(in_batches(directed(asked, newest=newest), batch))
+    expected = found(stores, {"status": Status.RUNNING}, batch=200, newest=newest)
+    assert expected
+    assert [row.workflow_exec_id for row in rows] == expected
+
+
+def test_a_semi_join_without_filters_sees_the_writes_of_its_transaction(stores: Harness) -> None:
+    def steps(tx: Any) -> Generator[Any, Any, list[str]]:
+        yield tx.workflow_states.create(run("added"))
+        yield tx.task_states.create(task("one", workflow="added", name="new"))
+        yield tx.task_states.create(task("two", workflow="w1:%", name="new"))
+        rows = yield tx.workflow_states.where().having(tx.task_states.where(task_id="new")).list()
+        return [row.workflow_exec_id for row in rows]
+
+    assert stores.transact(steps) == ["added", "w1:%"]
+    asked = stores.db.workflow_states.where().having(stores.db.task_states.where(task_id="new"))
+    assert [row.workflow_exec_id for row in stores.do(asked.list())] == ["added", "w1:%"]
 
 
 @pytest.mark.parametrize("scan", [3, 500])

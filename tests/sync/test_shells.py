@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -159,6 +160,41 @@ def test_a_flow_may_go_on_after_a_failure(opened: Open) -> None:
 
     with peer(once(hang_up)) as address:
         assert opened(f"redis://{address}").run(flow()) == [b"y"]
+
+
+# What a flow does meanwhile.
+
+
+def test_what_a_flow_does_meanwhile_is_done_between_sending_and_the_replies(store: Driver) -> None:
+    """The reply comes only because of what is done meanwhile, and the commands were sent before it."""
+    key, seen = new_key("meanwhile"), []
+
+    def answer() -> None:
+        with sync.Shell(parse_url(server_url())) as other:
+            deadline = time.monotonic() + 5
+            while other.run(sending(("LLEN", f"{key}:sent"))) == [0]:
+                assert time.monotonic() < deadline
+            seen.append(other.run(sending(("LPUSH", key, "x"))))
+
+    def flow() -> Flow[Any]:
+        return (yield Send((("LPUSH", f"{key}:sent", "y"), ("BLPOP", key, 5)), None, 0, answer))
+
+    store.run(sending(("PING",)))  # the connection is open
+    assert store.run(flow()) == [1, [key.encode(), b"x"]]
+    assert seen == [[1]]
+
+
+def test_an_error_of_what_is_done_meanwhile_reaches_the_flow_and_gives_up_the_exchange(store: Driver) -> None:
+    def fail() -> None:
+        raise LookupError
+
+    def flow() -> Flow[Any]:
+        try:
+            yield Send((("BLPOP", NEVER, 3),), None, 0, fail)
+        except LookupError:
+            return (yield Send((("ECHO", "after"),)))
+
+    assert store.run(flow()) == [b"after"]
 
 
 # Interruption, loops, processes.

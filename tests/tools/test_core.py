@@ -27,4 +27,4 @@ def test_pages_of_handles_are_compared_with_a_page_of_a_view(monkeypatch: pytest
     monkeypatch.setattr(core_handles, "MADE", 100)
     with sync.Store.open("embedded:", namespace="another"):
         rows = core_handles.handles(core.compare, core.task, "bench-handles")
-    assert [row[0].partition(" ")[0] for row in rows] == ["page", "page", "page", "making"]
+    assert [row[0].partition(" ")[0] for row in rows] == ["page", "page", "page", "making", "page", "page"]

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from keyweave.changes.plan import new_op
 from keyweave.transfer.load import Imported, load
 from tests.evolution.packages import ALL, BY_STATE, NOTE, REMARK, SLUG, generated
 from tests.harness import AT_ONCE, FLAVOURS, Harness, harness
@@ -64,7 +63,7 @@ def test_ended_rows_make_way(
 ) -> None:
     flavour, lines = exported
     with ended(flavour, freed=freed) as target:
-        imported, op = Imported(), new_op()
+        imported, op = Imported(), "import"
         for part in [lines] if together else [[line] for line in lines]:
             target.do(target.db.session.run(load(target.db.session.context, part, op, imported)))
         assert (imported.written, imported.conflicts) == (3, 0)
@@ -89,6 +88,6 @@ def test_live_rows_do_not_make_way(exported: tuple[str, list[tuple[str, bytes]]]
         target.do(target.db.notes.create(note("a", slug="own")))
         target.do(target.db.notes.create(note("x", slug="slug of b")))
         imported = Imported()
-        target.do(target.db.session.run(load(target.db.session.context, lines, new_op(), imported)))
+        target.do(target.db.session.run(load(target.db.session.context, lines, "import", imported)))
         assert (imported.written, imported.conflicts) == (1, 2)
         assert target.do(target.db.check()).clean

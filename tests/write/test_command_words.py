@@ -20,7 +20,8 @@ import pytest
 from compozy_store import Status, TaskState
 from compozy_store.entities import TASK_STATE, USER, WORKFLOW_STATE
 from compozy_store.sync import Store
-from keyweave.changes.plan import Plan, Ticket, new_op
+from keyweave.changes.answer import Ticket
+from keyweave.changes.plan import Plan
 from keyweave.errors import ConfigurationError, TransactionTooLargeError
 from keyweave.exchange.heal import heal_entries
 from keyweave.integrity.remedy import Repairs
@@ -265,12 +266,12 @@ def test_a_transaction_that_does_not_fit_is_refused_before_it_is_sent(flavour: s
         stores.do(stores.db.workflow_states.create(run()))
         before = stores.contents()
         with exchanges(stores) as sent, pytest.raises(TransactionTooLargeError) as caught:
-            add_tasks(stores, [task(f"t{n}") for n in range(20)])
+            add_tasks(stores, [task(f"t{n}") for n in range(100)])
         assert not any(plans_in(stores, commands) for commands in sent)
         assert (caught.value.most, caught.value.words > SMALL) == (SMALL, True)
         assert stores.contents() == before
         add_tasks(stores, [task("t0"), task("t1")])
-        stores.do(stores.db.task_states.create_many([task(f"u{n}") for n in range(20)]))
+        stores.do(stores.db.task_states.create_many([task(f"u{n}") for n in range(60)]))
 
         def steps(tx: Any) -> Generator[Any, Any, None]:
             yield tx.workflow_states.delete("w")
@@ -401,7 +402,7 @@ def test_entries_of_one_row_are_healed_in_parts(flavour: str, server: Running, l
 def test_a_plan_knows_how_many_words_its_command_has(flavour_of_plan: str) -> None:
     with harness("sync", "plan") as stores:
         context = stores.db.session.context
-        plan = Plan(context.partition(TASK_STATE), new_op())
+        plan = Plan(context.partition(TASK_STATE), context.state.ledger.new_op())
         codec = context.codec(TASK_STATE)
         row = task("t", "p")
         prepared = codec.prepare(row, None)

@@ -25,7 +25,7 @@ from keyweave.errors import (
     UniqueViolationError,
     ValidationError,
 )
-from keyweave.write import many as many_flows
+from keyweave.write import chunk as chunks
 from tests.bank import bank
 from tests.harness import AT_ONCE, FLAVOURS, Harness, exchanges, harness, plans_in, until_freed
 
@@ -224,7 +224,7 @@ def test_in_a_transaction_all_or_nothing(stores: Harness) -> None:
 
 @pytest.fixture
 def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(many_flows, "BYTES", 2000)
+    monkeypatch.setattr(chunks, "BYTES", 2000)
 
 
 @pytest.mark.usefixtures("bounded")

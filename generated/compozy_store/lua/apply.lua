@@ -27,6 +27,7 @@
 -- Guards
 --   revision document revision op   the row is live and is the one that `op` wrote as `revision`; empty for any op
 --   absent   document             no live row
+--   absents  number               the guard `absent` for each of the first so many documents; only as the first guard
 --   exists   document             a live row: the target of a reference
 --   dead     document revision op   the same, for a row past its deadline
 --   unchanged document revision op  the same, whether or not the row is past its deadline
@@ -54,10 +55,11 @@
 --   claim    claims value owner
 --   release  claims value owner
 --   add      view entries scores, then for each the row's number and score, or its number alone if `scores` is `revision`, or its member alone if it is `text`: of `inserts`
+--   add      view 0 every         all rows, with their revisions as scores: of `inserts`
 --   claim    claims entries '', then for each the row's number and value: of `inserts`
 --
 -- Replies
---   OK        revision created expires, for each document written
+--   OK        revision created expires, for each document written; of `inserts` for the first one, and each of the others has the next revision
 --   REPLAYED  answer             an earlier try was applied, and this was its answer
 --   NEVER                        the plan was not applied, and an earlier answer promised its client that it never will be
 --   STALE                        a later plan has used the slot: this one was answered long ago
@@ -171,8 +173,20 @@ if not last then
   return { 'CORRUPT', 1 }
 end
 
-local heads = {}
-for index = 1, views - DOCUMENTS do
+-- Most words of one call: Lua passes a few thousand.
+local MOST_WORDS = 1000
+
+-- Rows that are new have no document, which one call shows for many of them. Only if it does not, each is read.
+local at, heads, first = 13, {}, 1
+if ARGV[at] == 'absents' then
+  local new, present = tonumber(ARGV[at + 1]), 0
+  for from = 1, new, MOST_WORDS do
+    present = present
+      + call('EXISTS', unpack(KEYS, DOCUMENTS + from, DOCUMENTS + math.min(from + MOST_WORDS - 1, new)))
+  end
+  first = present == 0 and new + 1 or 1
+end
+for index = first, views - DOCUMENTS do
   local head = read_head(KEYS[DOCUMENTS + index], now)
   if head == false then
     return { 'CORRUPT', DOCUMENTS + index }
@@ -187,7 +201,7 @@ local TAG_LENGTH = #expiry - #'@expiry'
 local expiry_read, unlisted = false, {}
 
 -- Words are compared one by one, here and below: a table of functions, and every function, would be built anew in each run.
-local at, number = 13, 0
+local number = 0
 while ARGV[at] ~= 'rows' do
   local word, subject = ARGV[at], tonumber(ARGV[at + 1])
   local head = heads[subject]
@@ -210,6 +224,31 @@ while ARGV[at] ~= 'rows' do
       expiry_read, unlisted[subject] = true, true
       status = call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + subject], TAG_LENGTH + 1)) and 'FREED'
     end
+  elseif word == 'absents' then
+    expiry_read = true
+    local freed = call('ZCARD', expiry) > 0
+    for from = 1, subject, MOST_WORDS do
+      local to, members, deadlines = math.min(from + MOST_WORDS - 1, subject), {}, {}
+      if freed then
+        for index = from, to do
+          members[index - from + 1] = string.sub(KEYS[DOCUMENTS + index], TAG_LENGTH + 1)
+        end
+        deadlines = call('ZMSCORE', expiry, unpack(members))
+      end
+      for index = from, to do
+        local row = heads[index]
+        status = row and (row.dead and 'DEAD' or 'EXISTS') or deadlines[index - from + 1] and 'FREED'
+        if status then
+          break
+        end
+        number, unlisted[index] = number + 1, true
+      end
+      if status then
+        break
+      end
+    end
+    -- The number of the last of these guards, or of the first that does not hold, is counted below.
+    number = status and number or number - 1
   elseif word == 'exists' then
     status = (not head or head.dead) and 'NO_TARGET'
   elseif word == 'free' then
@@ -374,9 +413,6 @@ local function write_entries(from, written, created)
   return final + 1
 end
 
--- Most words of one call: Lua passes a few thousand.
-local MOST_WORDS = 1000
-
 at = at + 1
 while at <= #ARGV do
   local word, number, written, created = ARGV[at], tonumber(ARGV[at + 1]), nil, nil
@@ -398,21 +434,40 @@ while at <= #ARGV do
     at = write_entries(at + 5, written, created)
   elseif word == 'inserts' then
     local rows, cut, members, revisions = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]) + 1, {}, {}
+    local head = ',"expires":0,"op":"' .. op .. '"'
     for index = 1, rows do
-      local document = number + index - 1
+      local key = KEYS[DOCUMENTS + number + index - 1]
       revision = revision + 1
       written = format('%d', revision)
-      write_document(document, '', written, written, 0, ARGV[at + 3 + index])
-      members[index], revisions[index] = string.sub(KEYS[DOCUMENTS + document], cut), written
+      call('SET', key, '{"revision":' .. written .. ',"created":' .. written .. head .. ARGV[at + 3 + index])
+      members[index], revisions[index] = string.sub(key, cut), written
     end
+    reply[2], reply[3], reply[4] = revisions[1], revisions[1], '0'
     -- Their entries, by view and by claims. No function: it would be built anew in each run.
-    local from = at + 4 + rows
+    local every, from = nil, at + 4 + rows
     at = from + 1
     for _ = 1, tonumber(ARGV[from]) do
       local claiming, subject, count = ARGV[at] == 'claim', tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
       local command, key = claiming and 'HSET' or 'ZADD', KEYS[(claiming and claims or views) + subject]
-      local text = ARGV[at + 3] == 'text'
-      local words, place, step = {}, 0, (text or ARGV[at + 3] == 'revision') and 1 or 2
+      local scores = ARGV[at + 3]
+      if scores == 'every' and not every then
+        -- The words of all rows, which the views share.
+        every = {}
+        for index = 1, rows do
+          local part = every[#every]
+          if not part or #part == MOST_WORDS then
+            part = {}
+            every[#every + 1] = part
+          end
+          part[#part + 1] = revisions[index]
+          part[#part + 1] = members[index]
+        end
+      end
+      for index = 1, scores == 'every' and #every or 0 do
+        call(command, key, unpack(every[index]))
+      end
+      local text = scores == 'text'
+      local words, place, step = {}, 0, (text or scores == 'revision') and 1 or 2
       at = at + 4 + count * step
       for index = at - count * step, at - 1, step do
         if text then

@@ -95,10 +95,20 @@ class MergeMethod:
 def view_method(view: View, entity: Entity, schema: Schema, imports: Imports) -> ViewMethod:
     """The method of a view."""
     parameters, values = _asked(asked_fields(view, entity), imports)
-    method = view_method_name(view.name, _methods_of(entity, schema))
     return ViewMethod(
-        view.name, method, sentence(view.why), parameters, values, _group(view, entity, schema, imports)
+        view.name,
+        view_method_name(view.name, _methods_of(entity, schema)),
+        sentence(view.why),
+        parameters,
+        values,
+        _group(view, entity, schema, imports),
     )
+
+
+def view_method_names(entity: Entity, schema: Schema) -> frozenset[str]:
+    """The names of the methods of an entity's views."""
+    others = _methods_of(entity, schema)
+    return frozenset(view_method_name(view.name, others) for view in entity.views)
 
 
 def _methods_of(entity: Entity, schema: Schema) -> frozenset[str]:

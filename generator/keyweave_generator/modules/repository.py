@@ -32,6 +32,7 @@ from .methods import (
     referrer_methods,
     unique_methods,
     view_method,
+    view_method_names,
 )
 from .text import sentence
 
@@ -114,13 +115,18 @@ class RepositoryModule:
     referrers: tuple[ReferrerMethods, ...]
     merges: tuple[MergeMethod, ...]
     touches: tuple[str, ...]
+    moment: str
     tree_via: str
 
 
 def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> RepositoryModule:
     """The view model for an entity and a flavour."""
     imports = Imports(
-        classes="..models", flavour=flavour.module, reserved=_RESERVED | {repository_name(entity)}
+        classes="..models",
+        flavour=flavour.module,
+        # An annotation behind a method of the same name would mean the method.
+        taken=view_method_names(entity, schema),
+        reserved=_RESERVED | {repository_name(entity)},
     )
     referrers = referrer_methods(entity, schema, imports)
     touches = tuple(
@@ -154,6 +160,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         referrers,
         tuple(merge_method(merge, entity, imports) for merge in entity.merges),
         touches,
+        imports.use("datetime", "datetime") if touches else "",
         entity.hierarchy.via if entity.hierarchy is not None else "",
     )
     imports.use(f"..entities.{module_name(entity)}", descriptor_name(entity), alias="ENTITY")
@@ -237,5 +244,3 @@ def _import_for_methods(module: RepositoryModule) -> None:
         imports.use("typing", "Any")
     if module.merges:
         imports.use("collections.abc", "Sequence")
-    if module.touches:
-        imports.use("datetime", "datetime")

@@ -18,7 +18,7 @@ from keyweave.connection.direct import wire
 from keyweave.connection.direct.link_aio import Link
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.settings import ConnectionSettings
-from keyweave.effects import Call, Flow, Send, Sleep
+from keyweave.effects import Call, Flow, Reply, Send, Sleep
 
 T = TypeVar("T")
 
@@ -89,7 +89,9 @@ class Shell:
                             raise wire.deadline_passed()
                     if type(effect) is Send:
                         within = effect.within
-                        if within is None:
+                        if effect.meanwhile is not None:
+                            answer = await self._exchange_meanwhile(effect, until, effect.meanwhile)
+                        elif within is None:
                             answer = await self.channel.exchange(effect.commands, until)
                         else:
                             answer = await self.channel.exchange(
@@ -114,6 +116,23 @@ class Shell:
             # The frame and the exception's traceback refer to each other: only the garbage collector would free them.
             failure = None
 
+    async def _exchange_meanwhile(
+        self, effect: Send, until: float | None, meanwhile: Callable[[], None]
+    ) -> list[Reply]:
+        """Carry out a `Send` in a task of its own, and call a function once the task has begun to wait for replies."""
+        within = effect.within
+        end = until if within is None else wire.earlier(until, within)
+        exchange = asyncio.ensure_future(self.channel.exchange(effect.commands, end, within))
+        try:
+            await asyncio.sleep(0)
+            meanwhile()
+            return await exchange
+        except BaseException:
+            # No caller awaits the exchange any more. It gives its connection back by itself.
+            exchange.cancel()
+            exchange.add_done_callback(_retrieve)
+            raise
+
     def pool_state(self) -> PoolState | None:
         """Return the state of the pool; None once the shell is closed."""
         return self.channel.state()
@@ -133,3 +152,9 @@ class Shell:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _retrieve(exchange: asyncio.Future[list[Reply]]) -> None:
+    """Look at the error of an exchange that no caller awaits, or asyncio logs it."""
+    if not exchange.cancelled():
+        exchange.exception()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
-from keyweave.document.codec import Codec, Prepared
+from keyweave.document.codec import Codec, Prepared, entries_of
 from keyweave.effects import Word
 from keyweave.model.entity import Entity
 from keyweave.model.entry import CREATED, REVISION, Entry, Score
@@ -12,6 +13,10 @@ from keyweave.model.record import Record, Stored
 
 PROVISIONAL: Final = 1 << 53
 """The smallest score of rows that are not written yet. It is greater than every real moment."""
+
+Dangling: TypeAlias = tuple[Entity[Any], str, int | None, list[Entry]]
+"""Entries of a row that has no document, or a document of a revision that does not imply them: entity, key, revision or
+None, entries."""
 
 
 class Change:
@@ -26,8 +31,7 @@ class Change:
         guard: `revision`, `absent`, `unchanged`, `dead`, or `gone` for a row that the native TTL freed.
         deadline: for `gone`: the row's deadline, as ZSCORE returns it.
         counts: views that must keep their number of members: (entity, view, values, number).
-        dangling: entries to remove in the same step, because their row has no document or one that does not imply
-            them: (entity, key, revision of the document or None, entries).
+        dangling: entries to remove in the same step, because their row has no document or one that does not imply them.
         recreated: the unit deleted the row and created it again, so the new row keeps nothing of the old one.
         sequence: number of the write within its unit; rows are written in this order.
     """
@@ -67,10 +71,16 @@ class Change:
         self.record = record
         self.guard: Final = guard
         self.deadline: Final = deadline
-        self.counts: list[tuple[Entity[Any], str, tuple[str, ...], int]] = []
-        self.dangling: list[tuple[Entity[Any], str, int | None, list[Entry]]] = []
+        self.counts: Sequence[tuple[Entity[Any], str, tuple[str, ...], int]] = ()
+        self.dangling: list[Dangling] | tuple[()] = ()
         self.recreated = False
         self.sequence = 0
+
+    def add_dangling(self, dangling: Dangling) -> None:
+        """Let the change remove entries of another row; see `dangling`."""
+        if isinstance(self.dangling, tuple):
+            self.dangling = []
+        self.dangling.append(dangling)
 
     def provisional_score(self, score: Score) -> float:
         """Return the number that orders an entry of this row before it is written.
@@ -86,13 +96,7 @@ class Change:
         """The entries that the row has: those that were found, or else those that `old` implies."""
         if self._old_entries is not None:
             return self._old_entries
-        old = self.old
-        if old is None:
-            return []
-        if old.entries is None:
-            old.entries = self.entity.entries(old.snapshot)
-        found: list[Entry] = old.entries
-        return found
+        return entries_of(self.entity, self.old) if self.old is not None else []
 
     @property
     def new_entries(self) -> list[Entry]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-from keyweave.changes.plan import FIXED_KEYS, OTHER_WORDS, Ticket, commands_of
+from keyweave.changes.answer import Ticket
+from keyweave.changes.plan import FIXED_KEYS, OTHER_WORDS, commands_of
 from keyweave.document.codec import Prepared, op_of
 from keyweave.effects import Packed
 from keyweave.keyspace.keys import Partition

@@ -6,20 +6,17 @@ It keeps its guards, so that a refusal can be turned into the caller's error.
 
 from __future__ import annotations
 
-import enum
-import os
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import msgspec
-
+from keyweave.changes.answer import Applied, Guard, Outcome, Refusal, Status, Ticket
 from keyweave.effects import Command, Word
 from keyweave.errors import CrossPartitionError
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
-from keyweave.model.entry import CREATED, REVISION, ClaimEntry, Entry, Score, ViewEntry
+from keyweave.model.entry import REVISION, ClaimEntry, Entry, Score, ViewEntry
 
 FIXED_KEYS: Final = 4
 """Keys of a plan that are not documents, views or claims."""
@@ -32,6 +29,7 @@ OTHER_WORDS: Final = 16
 _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "put": ("set", "unlist"),
     "put with deadline": ("set", "list", "zadd"),
+    "insert": ("set",),
     "delete": ("del", "list", "zrem"),
     "add": ("zadd",),
     "remove": ("zrem",),
@@ -44,81 +42,6 @@ _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
 """The commands that `apply` calls for a row or an entry. It does not check the first command of a plan, because the first
 write fails by itself. So a row that may not call its first command at once begins with `time`, which has been called. `list`
 and `unlist` are no commands: the row is put into the expiry set, or may have to leave it."""
-
-
-class Status(enum.StrEnum):
-    """The statuses in replies of `apply`."""
-
-    OK = "OK"
-    REPLAYED = "REPLAYED"
-    NEVER = "NEVER"
-    STALE = "STALE"
-    LATE = "LATE"
-    MISSING = "MISSING"
-    CHANGED = "CHANGED"
-    EXISTS = "EXISTS"
-    DEAD = "DEAD"
-    FREED = "FREED"
-    ALIVE = "ALIVE"
-    NO_TARGET = "NO_TARGET"
-    TAKEN = "TAKEN"
-    COUNT = "COUNT"
-    CORRUPT = "CORRUPT"
-
-
-class Ticket(msgspec.Struct, frozen=True, gc=False):
-    """A plan's place in the ledger, by which the server recognises each of its tries.
-
-    Attributes:
-        session: the client's ledger.
-        slot: the slot in it.
-        sequence: number of the plan; higher than those of earlier plans in the slot.
-    """
-
-    session: str
-    slot: int
-    sequence: int
-
-
-class Guard(msgspec.Struct, frozen=True, gc=False):
-    """A condition of a plan.
-
-    Attributes:
-        word: kind of the guard, as in `apply`.
-        entity: entity of the row that the guard was set for.
-        key: id of this row.
-        detail: the reference, constraint or view that the guard is about, or empty.
-    """
-
-    word: str
-    entity: Entity[Any]
-    key: str
-    detail: str = ""
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """A guard that did not hold.
-
-    Attributes:
-        status: what the server found instead.
-        guard: the guard.
-        owner: id of the row that holds the unique value, when it is TAKEN; empty otherwise.
-        document: the stored document of the row of `Plan.show_on_refusal`, when the status is EXISTS or CHANGED.
-    """
-
-    status: Status
-    guard: Guard
-    owner: str = ""
-    document: bytes | None = None
-
-
-class Applied(msgspec.Struct, frozen=True, gc=False):
-    """An applied plan: revision, created and expires (microseconds since 1970) of each written document, in order."""
-
-    heads: tuple[tuple[int, int, int], ...]
-
-
-Outcome: TypeAlias = Applied | Refusal
 
 
 class Plan:
@@ -176,11 +99,6 @@ class Plan:
     def show_on_refusal(self, entity: Entity[Any], key: str) -> None:
         """Let an EXISTS or CHANGED refusal for this row include its stored document."""
         self._document_on_refusal = self._document(entity, key)
-
-    def number_documents(self, entity: Entity[Any], keys: Sequence[str]) -> None:
-        """Give the documents of rows the first numbers, one after another, as `insert` expects them."""
-        for key in keys:
-            self._document(entity, key)
 
     def guard_revision(self, entity: Entity[Any], key: str, revision: int, op: str = "") -> None:
         """Require that the row is live and unchanged since `revision`."""
@@ -280,46 +198,6 @@ class Plan:
         self._row_words += ("put", self._document(entity, key), f"{entity.name}:{key}", retain, body)
         self._difference(entity, old, new)
         self.written.append((entity, key))
-
-    def insert(self, entity: Entity[Any], rows: Sequence[tuple[str, bytes, list[Entry]]]) -> None:
-        """Write new documents without a deadline, and their entries: one command for each view and each constraint.
-
-        Args:
-            rows: key, body and entries of each, in the order of `number_documents`.
-        """
-        self.changes_documents, self.only_removes = True, False
-        partition = self._partition_of(entity)
-        groups: dict[Any, list[Any]] = {}
-        bodies: list[Word] = []
-        for number, (key, body, entries) in enumerate(rows, 1):
-            bodies.append(body)
-            self.written.append((entity, key))
-            for entry in entries:
-                if isinstance(entry, ViewEntry):
-                    group = groups.get((entry.view, entry.values))
-                    if group is None:
-                        scores = "revision" if entry.score in (CREATED, REVISION) else ""
-                        if entity.views[entry.view].by_text:
-                            scores = "text"
-                        view = self._view(entity, entry.view, entry.values)
-                        group = groups[entry.view, entry.values] = ["add", view, 0, scores]
-                    if group[3] == "text":
-                        group.append(entry.member)
-                    else:
-                        group += (number,) if group[3] else (number, entry.score)
-                else:
-                    group = groups.get(entry.unique)
-                    if group is None:
-                        group = groups[entry.unique] = ["claim", self._claim(entity, entry.unique), 0, ""]
-                    group += (number, entry.value)
-        for group in groups.values():
-            group[2] = (len(group) - 4) // (1 if group[3] else 2)
-        self._verbs |= dict.fromkeys(("put", *(group[0] for group in groups.values())))
-        cut = len(partition.document(entity.name, ""))
-        first = self._document(entity, rows[0][0])
-        self._row_words += ("inserts", first, len(rows), cut, *bodies, len(groups))
-        for group in groups.values():
-            self._row_words += group
 
     def delete(self, entity: Entity[Any], key: str, old: list[Entry]) -> None:
         """Delete a document and its entries."""
@@ -510,8 +388,3 @@ def _has_place(entries: list[Entry], entry: ViewEntry) -> bool:
             if each.values == entry.values and each.member == entry.member:
                 return True
     return False
-
-
-def new_op() -> str:
-    """Return a new plan id: 72 random bits from the system, because a forked process copies its parent's generator."""
-    return os.urandom(9).hex()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from keyweave.changes.answer import Ticket
 from keyweave.changes.change import Change
-from keyweave.changes.plan import Plan, Ticket
+from keyweave.changes.plan import Plan
 
 
 @dataclass(slots=True)

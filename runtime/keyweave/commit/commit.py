@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
+from itertools import repeat
 from typing import Any, Final, TypeAlias
 
+from keyweave.changes.answer import Applied, Refusal, Status
 from keyweave.changes.change import Change
-from keyweave.changes.plan import Applied, Plan, Refusal, Status
+from keyweave.changes.plan import Plan
+from keyweave.commit.insert import insertion, new_rows
 from keyweave.document.codec import Prepared, op_of
 from keyweave.effects import Flow
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
 from keyweave.exchange.apply import Begun, Trailer, apply, apply_each
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry, Entry, ViewEntry
+from keyweave.model.moment import from_micros_all
 from keyweave.model.record import Stored
 from keyweave.store.context import Context
 from keyweave.store.recent import LARGEST
@@ -34,6 +39,8 @@ def commit(
     with_document: bool = False,
     trailer: Trailer | None = None,
     begun: Begun | None = None,
+    plan: Plan | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Flow[Refusal | None]:
     """Apply changes of one partition in one atomic step.
 
@@ -44,6 +51,8 @@ def commit(
         with_document: whether an EXISTS or CHANGED refusal for the first row includes its document.
         trailer: commands that follow the plan in its pipeline.
         begun: what the first try named, if it was sent before.
+        plan: the `plan_of` the changes, where the caller has it already.
+        meanwhile: as in `Send`.
 
     Returns:
         None when everything was written and the records remember it; otherwise the refusal.
@@ -51,11 +60,14 @@ def commit(
     Raises:
         OutcomeUnknownError, StoreUnavailableError, CorruptDocumentError: as for `exchange.apply.apply`.
     """
-    plan = _build_plan(context, changes, watched or [], begun)
+    if plan is None:
+        plan = plan_of(context, changes, watched or (), begun)
     if with_document:
         plan.show_on_refusal(changes[0].entity, changes[0].key)
     try:
-        outcome = yield from apply(context, plan, trailer, repeatable=sweeping, begun=begun)
+        outcome = yield from apply(
+            context, plan, trailer, repeatable=sweeping, meanwhile=meanwhile, begun=begun
+        )
     except OutcomeUnknownError as error:
         _describe(error, changes)
         raise
@@ -71,7 +83,7 @@ def commit_each(context: Context, changes: list[Change]) -> Flow[list[Refusal | 
     Returns:
         For each change: None when it was written, the refusal, or the error that `commit` raises.
     """
-    plans = [_build_plan(context, [change], []) for change in changes]
+    plans = [plan_of(context, [change]) for change in changes]
     outcomes = yield from apply_each(context, plans)
     found: list[Refusal | KeyweaveError | None] = []
     for change, plan, outcome in zip(changes, plans, outcomes, strict=True):
@@ -124,24 +136,25 @@ def claims_of(entries: list[Entry]) -> list[ClaimEntry]:
     return [entry for entry in entries if type(entry) is ClaimEntry]
 
 
-def _build_plan(
-    context: Context,
-    changes: list[Change],
-    watched: list[Watched],
-    begun: Begun | None = None,
+def plan_of(
+    context: Context, changes: list[Change], watched: Sequence[Watched] = (), begun: Begun | None = None
 ) -> Plan:
+    """Return the plan that makes changes of one partition, as `commit` does; `begun` if its first try was sent."""
     first = changes[0].entity if changes else watched[0][0]
-    op = begun.op if begun is not None else context.state.ledger.new_op()
-    plan = Plan(context.keyspace.partition(first.group), op)
     puts: AbstractSet[tuple[str, str]] = _NO_ROWS
     released: Mapping[tuple[str, str, str], str] = _NOTHING_RELEASED
-    new = False
+    inserted: list[Prepared] | None = None
     if len(changes) > 1:
-        puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
-        released = _released(changes)
-        new = all(_is_new(change, first) for change in changes)
-    if new:
-        plan.number_documents(first, [change.key for change in changes])
+        inserted = new_rows(changes)
+        if inserted is None:
+            puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
+            released = _released(changes)
+    if inserted is not None:
+        plan: Plan = insertion(context, first, inserted)
+        changes = []
+    else:
+        op = begun.op if begun is not None else context.state.ledger.new_op()
+        plan = Plan(context.keyspace.partition(first.group), op)
     for change in changes:
         _guard_row(plan, change)
         if change.prepared is not None:
@@ -156,11 +169,6 @@ def _build_plan(
             plan.guard_absent(entity, key)
         else:
             plan.guard_revision(entity, key, stored.revision, op_of(stored))
-    if new:
-        plan.insert(
-            first, [(each.key, each.prepared.body, each.new_entries) for each in changes if each.prepared]
-        )
-        return plan
     for change in changes:
         if change.prepared is not None:
             _put(plan, change, change.prepared)
@@ -184,20 +192,6 @@ def _put(plan: Plan, change: Change, prepared: Prepared) -> None:
         removed = entity.entries(old.snapshot, prepared.snapshot)
         added = entity.entries(prepared.snapshot, old.snapshot)
     plan.put(entity, change.key, prepared.body, prepared.retain, removed, added)
-
-
-def _is_new(change: Change, entity: Entity[Any]) -> bool:
-    """Return whether a change inserts a row of `entity` that has no deadline, and does nothing else."""
-    prepared = change.prepared
-    return (
-        prepared is not None
-        and change.old is None
-        and not prepared.retain
-        and change.entity is entity
-        and not change.recreated
-        and not change.counts
-        and not change.dangling
-    )
 
 
 def _guard_row(plan: Plan, change: Change) -> None:
@@ -265,24 +259,34 @@ def _guard_references(
 
 def remember_writes(context: Context, changes: list[Change], applied: Applied, op: str) -> None:
     """Make the records of an applied plan, and the cache of recent rows, remember what it wrote."""
-    heads = iter(applied.heads)
+    heads = applied.heads
+    moments: Iterable[datetime | None] = repeat(None)
+    if len(heads) > 1:
+        moments = from_micros_all([revision for revision, _, _ in heads])
+    written = zip(heads, moments, strict=False)
+    recent = context.state.recent
     for change in changes:
-        name, key, prepared = change.entity.name, change.key, change.prepared
+        entity, key, prepared = change.entity, change.key, change.prepared
         if prepared is None:
-            context.state.recent.drop(name, key)
+            recent.drop(entity.name, key)
             continue
-        head = next(heads)
+        head, moment = next(written)
         if change.record is None:
             continue
-        remember_write(context, prepared, change.record, head, op)
+        remember_write(context, prepared, change.record, head, op, moment)
 
 
 def remember_write(
-    context: Context, prepared: Prepared, record: Any, head: tuple[int, int, int], op: str
+    context: Context,
+    prepared: Prepared,
+    record: Any,
+    head: tuple[int, int, int],
+    op: str,
+    moment: datetime | None = None,
 ) -> None:
     """Make a record, and the cache of recent rows, remember its write; see `Codec.remember_write`."""
     name, key = prepared.entity.name, prepared.key
-    stored = context.codecs[name].remember_write(record, prepared, head, op)
+    stored = context.codecs[name].remember_write(record, prepared, head, op, moment)
     # A purge of unknown members keeps the revision, so a cached document with such members could restore them.
     if not prepared.unknown and len(prepared.body) <= LARGEST:
         context.state.recent.put(name, key, stored)

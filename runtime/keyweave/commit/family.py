@@ -188,7 +188,7 @@ def _range_commands(
 
 def _guard_members(parent: Change, referrers: Sequence[Referrer], lists: list[list[bytes]]) -> list[Member]:
     """Return the members of a row's family from its views, and guard the row by the size of each view."""
-    parent.dangling = []
+    parent.dangling = ()
     parent.counts = [
         (referrer.entity, referrer.reference.via, (parent.key,), len(keys))
         for referrer, keys in zip(referrers, lists, strict=True)
@@ -266,14 +266,14 @@ def _child(context: Context, member: Member, document: bytes | None) -> Flow[Cha
     parent, referrer, key = member
     entity, via = referrer.entity, referrer.reference.via
     if document is None:
-        parent.dangling.append((entity, key, None, [ViewEntry(via, (parent.key,), key, REVISION)]))
+        parent.add_dangling((entity, key, None, [ViewEntry(via, (parent.key,), key, REVISION)]))
         return None
     child = removal(context, entity, key, document, "unchanged")
     assert child.old is not None
     if referrer.reference.key_in(child.old.snapshot) != parent.key:
         # The server freed the row of this entry, and another row was created under its key. That row is not a child.
         entry = ViewEntry(via, (parent.key,), key, REVISION)
-        parent.dangling.append((entity, key, child.old.revision, [entry]))
+        parent.add_dangling((entity, key, child.old.revision, [entry]))
         return None
     if not referrer.reference.cascade:
         expires = child.old.expires

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from keyweave.changes.answer import Refusal
 from keyweave.changes.change import Change
-from keyweave.changes.plan import Refusal
 from keyweave.commit.allowance import Allowance
 from keyweave.commit.commit import commit
 from keyweave.commit.family import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from keyweave.connection.pool_state import PoolState, PoolWatch
@@ -18,7 +18,12 @@ class Channel(Protocol):
         """Where the servers are, and the limits of an exchange."""
 
     def exchange(
-        self, commands: Sequence[Command], until: float | None = None, within: float | None = None, /
+        self,
+        commands: Sequence[Command],
+        until: float | None = None,
+        within: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+        /,
     ) -> list[Reply]:
         """Send commands as one pipeline, once, and return their replies in order; an error reply is a `ServerError` value.
 
@@ -26,6 +31,7 @@ class Channel(Protocol):
             commands: the pipeline.
             until: the monotonic time after which nothing is sent; waiting and connecting end by then.
             within: seconds that the exchange may take; the channel's own timeout by default.
+            meanwhile: called, unless sending fails, when the commands are sent; its time does not count.
 
         Raises:
             ConnectionFailure: the connection cannot be used; it says whether the commands may have been received.
@@ -52,7 +58,7 @@ class AsyncChannel(Protocol):
     async def exchange(
         self, commands: Sequence[Command], until: float | None = None, within: float | None = None, /
     ) -> list[Reply]:
-        """As `Channel.exchange`.
+        """As `Channel.exchange`. The shell does by itself what a flow does meanwhile.
 
         Raises:
             ConfigurationError: another event loop than that of the first exchange runs.

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from keyweave.changes.plan import Applied, Plan, new_op
+from keyweave.changes.answer import Applied
+from keyweave.changes.plan import Plan
 from keyweave.document.rewrite import Rewrite, rewritten
 from keyweave.effects import Call, Command, Flow
 from keyweave.errors import ConfigurationError, CorruptDocumentError
@@ -154,7 +155,7 @@ def _restore(
     codec = context.codec(entity)
     entries = codec.entries_of(stored)
     key: str = entity.key_of(codec.snapshot_of(stored))
-    plan = Plan(partition, new_op())
+    plan = Plan(partition, context.state.ledger.new_op())
     plan.guard_unchanged(entity, key, stored.revision)
     plan.restore(entity, key, (stored.revision, stored.created, stored.expires), body, entries, entries)
     outcome = yield from apply(context, plan, repeatable=True)

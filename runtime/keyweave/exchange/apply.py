@@ -7,12 +7,13 @@ a write is unknown only as long as the server cannot be reached.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import msgspec
 
-from keyweave.changes.plan import Outcome, Plan, Ticket
+from keyweave.changes.answer import Outcome, Ticket
+from keyweave.changes.plan import Plan
 from keyweave.changes.unsettled import Unsettled
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
 from keyweave.errors import (
@@ -86,6 +87,7 @@ def apply(
     *,
     repeatable: bool = False,
     begun: Begun | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Flow[Outcome]:
     """Apply a plan exactly once, and return its outcome.
 
@@ -96,6 +98,7 @@ def apply(
         trailer: commands that follow the plan in its pipeline.
         repeatable: whether it makes no difference if the plan was applied, as for a repair: then no outcome is unknown.
         begun: what the first try named, if it was sent.
+        meanwhile: as in `Send`.
 
     Raises:
         OutcomeUnknownError: a try was sent, and none was answered before the deadline; or its answer was damaged. The error can
@@ -107,7 +110,8 @@ def apply(
     if context.policy.command_words is not None:
         require_fit(context, plan.words + context.clustered)
     first = begun.reply if begun is not None else None
-    return _finish(context, _Try(context, plan, begun), trailer, first=first, repeatable=repeatable)
+    state = _Try(context, plan, begun)
+    return _finish(context, state, trailer, first=first, repeatable=repeatable, meanwhile=meanwhile)
 
 
 def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | KeyweaveError]]:
@@ -162,11 +166,12 @@ def _finish(
     *,
     first: Reply | ConnectionFailure | None = None,
     repeatable: bool = False,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Flow[Outcome]:
     """Bring a plan to its outcome; see `apply`. `first` is what came of a try that was sent already, if there is one."""
     ledger, plan = context.state.ledger, state.plan
     try:
-        reply = yield from _answer(context, state, trailer, first, 0 if repeatable else 1)
+        reply = yield from _answer(context, state, trailer, first, 0 if repeatable else 1, meanwhile)
     except KeyweaveError as error:
         if not state.sent or repeatable:
             raise
@@ -228,6 +233,7 @@ def _answer(
     trailer: Trailer | None,
     first: Reply | ConnectionFailure | None,
     confirm: int,
+    meanwhile: Callable[[], None] | None,
 ) -> Flow[Sequence[Any]]:
     """Send a plan until it is answered, and return the answer: OK, or a guard that did not hold.
 
@@ -243,10 +249,10 @@ def _answer(
                 earlier, first = first, None
                 reply = _what_came(earlier)
             elif trailer is None and not more:
-                (reply,) = yield Send((state.command(context, verb, text),), None, confirm)
+                (reply,) = yield Send((state.command(context, verb, text),), None, confirm, meanwhile)
             else:
                 command, last = state.command(context, verb, text), trailer.commands if trailer else ()
-                reply, *replies = yield Send((command, *more, *last), None, confirm)
+                reply, *replies = yield Send((command, *more, *last), None, confirm, meanwhile)
                 if trailer is not None:
                     trailer.replies = replies[len(more) :]
         except ConnectionFailure as failure:

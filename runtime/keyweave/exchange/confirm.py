@@ -98,7 +98,7 @@ def _exchange(
     wait = left - min(left * _RESERVE, _MOST_RESERVED)
     cut = effect.confirm
     commands = (*effect.commands[:cut], level.command(int(wait * 1000)), *effect.commands[cut:])
-    replies: list[Reply] = yield Send(commands, max(left, 0.001))
+    replies: list[Reply] = yield Send(commands, max(left, 0.001), 0, effect.meanwhile)
     reply = replies.pop(cut)
     if level.confirmed(reply) or not any(map(_wrote, replies[:cut])):
         return replies, None

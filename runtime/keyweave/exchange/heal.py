@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from keyweave.changes.plan import Applied, Plan, Status, new_op
+from keyweave.changes.answer import Applied, Status
+from keyweave.changes.change import Dangling
+from keyweave.changes.plan import Plan
 from keyweave.effects import Flow
 from keyweave.errors import StoreUnavailableError, TransactionTooLargeError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.bound import divided
 from keyweave.model.entity import Entity, View
-from keyweave.model.entry import REVISION, ClaimEntry, Entry, ViewEntry
+from keyweave.model.entry import REVISION, ClaimEntry, ViewEntry
 from keyweave.store.context import Context
 
 HEALED_AT_ONCE: Final = 100
 """Maximum number of rows in one plan that heals, and of those that one read heals. A sweep, or another read, finds the rest."""
-
-Dangling: TypeAlias = tuple[Entity[Any], str, int | None, list[Entry]]
-"""Entries of a row that has no document, or a document of a revision that does not imply them: entity, key, revision or
-None, entries."""
 
 
 def heal_claim(
@@ -31,7 +29,7 @@ def heal_claim(
         True if the owner no longer holds the claim, because this flow or another writer released it.
     """
     context.state.stats.meet_dangling(entity.name)
-    plan = Plan(context.partition(entity), new_op())
+    plan = Plan(context.partition(entity), context.state.ledger.new_op())
     plan.guard_holds(entity, claim.unique, claim.value, claim.owner)
     plan.guard_at(entity, claim.owner, revision)
     plan.change_entries(entity, [claim], [])
@@ -73,7 +71,7 @@ def heal_entries(context: Context, rows: Sequence[Dangling]) -> Flow[int]:
         context.state.stats.meet_dangling(entity.name)
     while waiting:
         part = waiting.pop()
-        plan = Plan(context.partition(part[0][0]), new_op())
+        plan = Plan(context.partition(part[0][0]), context.state.ledger.new_op())
         for entity, key, revision, entries in part:
             plan.guard_at(entity, key, revision)
             plan.change_entries(entity, entries, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from keyweave.changes.plan import Ticket
+from keyweave.changes.answer import Ticket
 from keyweave.effects import Command, Flow, Reply
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.keyspace.keys import Partition

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final
 
-from keyweave.document.codec import HEAD_LENGTH, read_head
+from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Call, Command, Flow, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import ask

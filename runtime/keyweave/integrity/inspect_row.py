@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from keyweave.document.codec import Head
+from keyweave.document.head import Head
 from keyweave.effects import Command, Flow, Reply, ServerError
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask

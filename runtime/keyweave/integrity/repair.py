@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from keyweave.changes.plan import Applied, Plan, new_op
+from keyweave.changes.answer import Applied
+from keyweave.changes.plan import Plan
 from keyweave.effects import Call, Command, Flow
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask, ask_script
@@ -140,11 +141,11 @@ def _repair_key(context: Context, partition: Partition, drift: Drift) -> Flow[bo
         (changed,) = yield from ask(context, (("PERSIST", place.key),))
         return bool(changed)
     if drift.kind is Kind.CLOCK_BEHIND:
-        plan = Plan(partition, new_op())
+        plan = Plan(partition, context.state.ledger.new_op())
         plan.advance_clock(int(drift.suspect.value))
         outcome = yield from apply(context, plan, repeatable=True)
         return isinstance(outcome, Applied)
-    aside = partition.aside(new_op(), place.key)
+    aside = partition.aside(context.state.ledger.new_op(), place.key)
     moved = yield from ask_script(context, "aside", (place.key, aside), (_WANTED[place.what],))
     return bool(moved == 1)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from keyweave.changes.plan import Applied, Plan, new_op
+from keyweave.changes.answer import Applied
+from keyweave.changes.plan import Plan
 from keyweave.effects import Command, Flow, ServerError
 from keyweave.errors import CorruptDocumentError, TransactionTooLargeError
 from keyweave.exchange.apply import apply
@@ -45,9 +46,6 @@ class _RepairPlan(Plan):
 
     __slots__ = ()
 
-    def __init__(self, partition: Partition) -> None:
-        super().__init__(partition, new_op())
-
     def command(self, sha_or_text: str, verb: str, **options: Any) -> Command:
         words = super().command(sha_or_text, verb, **options)
         return tuple(word(each) if isinstance(each, str) else each for each in words)
@@ -68,7 +66,7 @@ def repair_row(
     seen = read_row(context, entity, document)
     if (seen is None and document is not None) or isinstance(deadline, ServerError):
         return False
-    plan = _RepairPlan(partition)
+    plan = _RepairPlan(partition, context.state.ledger.new_op())
     if seen is None:
         plan.guard_gone(entity, key, deadline)
     else:

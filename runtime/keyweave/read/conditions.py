@@ -70,7 +70,7 @@ class Conditions:
 
     @property
     def bounding(self) -> frozenset[str]:
-        """The names of ranges with an end that is finite."""
+        """The names of ranges that do not reach from one end of all values to the other."""
         if not self.ranges:
             return _NONE
         return frozenset([name for name, ranges in self.ranges.items() if any(map(_bounds, ranges))])
@@ -339,8 +339,7 @@ def _word(predicate: Predicate[Any]) -> str:
 def _bounds(wanted: Range[Any] | StartsWith) -> bool:
     if isinstance(wanted, StartsWith):
         return True
-    ends = [end for end in (wanted.low, wanted.high) if end is not None]
-    return any(not isinstance(end, float) or not math.isinf(end) for end in ends)
+    return wanted.low not in (None, -math.inf) or wanted.high not in (None, math.inf)
 
 
 def _is_null(value: Any) -> bool:

@@ -147,7 +147,8 @@ def read_rows(
     """Return up to `limit` rows of a query after a position, and the next position; None at the end."""
     fixed = yield from _fixed_rows(context, answer)
     if any(plan.access is not None for plan in answer.plans) or answer.streams:
-        if answer.plain and all(part.view for part in answer.query.parts):
+        # A list that has the rows of all filters, and no others, is read as a view's own rows are.
+        if answer.plain and (len(answer.streams) == 1 or all(part.view for part in answer.query.parts)):
             return (
                 yield from read_streams(
                     context, answer.query.entity, answer.streams, limit, start, answer.newest

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from keyweave.changes.change import Change
-from keyweave.document.codec import HEAD_LENGTH, Codec, read_head
+from keyweave.document.codec import Codec
+from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow
 from keyweave.errors import CorruptDocumentError, StoreUnavailableError, ValidationError
 from keyweave.exchange.ask import ask, ask_script

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from keyweave.document.codec import HEAD_LENGTH, read_head
+from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow, Reply, Word
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.bound import most_lists

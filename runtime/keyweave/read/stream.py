@@ -55,13 +55,13 @@ class Stream(msgspec.Struct, frozen=True, gc=False):
 
 
 def ends_of(low: float | bytes, high: float | bytes) -> tuple[str, str] | tuple[bytes, bytes] | tuple[()]:
-    """Return the ends of a stretch. Infinite scores are open ends; in an order of strings, an empty text and `HIGHEST` are."""
+    """Return the ends of a stretch; empty for the whole order: between infinite scores, or an empty text and `HIGHEST`."""
     if isinstance(low, bytes) or isinstance(high, bytes):
         assert isinstance(low, bytes) and isinstance(high, bytes)
         if not low and high == HIGHEST:
             return ()
         return (b"[" + low if low else b"-", b"+" if high == HIGHEST else b"(" + high)
-    if math.isinf(low) and math.isinf(high):
+    if low == -math.inf and high == math.inf:
         return ()
     return (score_text(low), score_text(high))
 

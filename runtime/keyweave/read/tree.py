@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import Any, Final, TypeVar
 
+from keyweave.changes.change import Dangling
 from keyweave.effects import Flow, Word
 from keyweave.errors import ValidationError
 from keyweave.exchange.ask import ask_script
 from keyweave.exchange.handshake import require_built
-from keyweave.exchange.heal import Dangling, dangling_members, heal_on_the_way
+from keyweave.exchange.heal import dangling_members, heal_on_the_way
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Final
 from weakref import WeakSet
 
-from keyweave.changes.plan import Ticket
+from keyweave.changes.answer import Ticket
 
 _RENEWAL: Final = 6 * 3600.0
 """Seconds between renewals of a ledger; the server keeps it for a day after the last one."""

@@ -89,7 +89,14 @@ class Shell:
                             raise wire.deadline_passed()
                     if type(effect) is Send:
                         within = effect.within
-                        if within is None:
+                        if effect.meanwhile is not None:
+                            answer = self.channel.exchange(
+                                effect.commands,
+                                until if within is None else wire.earlier(until, within),
+                                within,
+                                effect.meanwhile,
+                            )
+                        elif within is None:
                             answer = self.channel.exchange(effect.commands, until)
                         else:
                             answer = self.channel.exchange(

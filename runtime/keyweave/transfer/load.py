@@ -10,9 +10,10 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from keyweave.changes.plan import Applied, Plan, Status
+from keyweave.changes.answer import Applied, Status
+from keyweave.changes.plan import Plan
 from keyweave.commit.commit import claims_of
-from keyweave.document.codec import HEAD, Head, read_head
+from keyweave.document.head import HEAD, Head, read_head
 from keyweave.effects import Flow
 from keyweave.errors import CorruptDocumentError, ReferenceViolationError, TransactionTooLargeError
 from keyweave.exchange.apply import apply

@@ -12,7 +12,8 @@ from typing import Any
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.unit import UnitOfWork
 from keyweave.commit.commit import claims_of, dangling_reference
-from keyweave.document.codec import HEAD_LENGTH, Prepared, read_head
+from keyweave.document.codec import Prepared
+from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadline_passed, estimated_time
@@ -60,7 +61,7 @@ def buffer_create(
     change = replacement(context.codecs[entity.name], record, None, prepared)
     if if_none is not None:
         yield from require_empty(context, entity, *if_none)
-        change.counts.append((entity, *if_none, unit.changed_members(entity, *if_none)))
+        change.counts = [(entity, *if_none, unit.changed_members(entity, *if_none))]
     yield from _buffer(context, unit, change, facts)
 
 

@@ -18,8 +18,9 @@ from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.store.context import Context
+from keyweave.write.chunk import ROWS
 from keyweave.write.delete import discard
-from keyweave.write.many import ROWS, another, caught, commit_run, listed
+from keyweave.write.many import another, caught, commit_run, listed
 
 
 def delete_many(

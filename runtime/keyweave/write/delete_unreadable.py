@@ -6,7 +6,7 @@ from typing import Any
 
 from keyweave.changes.change import Change
 from keyweave.commit.remove import remove_rows
-from keyweave.document.codec import read_head
+from keyweave.document.head import read_head
 from keyweave.effects import Command, Flow, Word
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask

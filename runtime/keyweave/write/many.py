@@ -7,15 +7,15 @@ is refused then because an ended or changed row is in the way goes the way of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, TypeVar
 
+from keyweave.changes.answer import Refusal, Status
 from keyweave.changes.change import Change, replacement
-from keyweave.changes.plan import Refusal, Status
+from keyweave.changes.plan import Plan
 from keyweave.changes.unsettled import Unsettled
-from keyweave.commit.commit import claims_of, commit, commit_each, refused
-from keyweave.document.codec import Prepared
+from keyweave.commit.commit import commit, commit_each, refused
 from keyweave.effects import Flow
 from keyweave.errors import (
     KeyweaveError,
@@ -29,18 +29,13 @@ from keyweave.exchange.bound import divided
 from keyweave.exchange.deadline import deadlines_passed
 from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entity import Entity
-from keyweave.model.record import Record, memory_of
+from keyweave.model.record import Record
 from keyweave.store.context import Context
+from keyweave.write.chunk import Chunk, Chunks, independent
 from keyweave.write.save import create, upsert
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
-
-ROWS: Final = 100
-"""Maximum number of rows of one plan: the server does nothing else while it applies them."""
-
-BYTES: Final = 1024 * 1024
-"""Size of the documents of one plan above which no further row is added."""
 
 Outcome: TypeAlias = Refusal | KeyweaveError | None
 """What became of a change: None when it was written."""
@@ -102,23 +97,25 @@ def _write(
             yield from single(context, entity, record)
         return results
     again = _CLEANED | _OUTDATED if replacing else _CLEANED
-    for chunk in _chunks(context, entity, records, results, replacing=replacing):
-        places = [place for place, _ in chunk]
-        try:
-            changes = yield from _changes(
-                context, entity, [(records[place], each) for place, each in chunk], replacing=replacing
-            )
-        except KeyweaveError as error:
-            for place in places:
-                results[place] = another(error)
-            continue
+    chunks = Chunks(context, entity, records, results, replacing=replacing)
+    while (chunk := chunks.take()) is not None:
+        places, runs = chunk.places, chunk.runs
+        if replacing:
+            try:
+                runs = yield from _replacements(context, entity, records, chunk)
+            except KeyweaveError as error:
+                for place in places:
+                    results[place] = another(error)
+                continue
         at = 0
-        for run in independent(changes):
-            outcomes = yield from commit_run(context, run)
+        for run, plan in runs:
+            outcomes = yield from commit_run(context, run, plan, chunks.prepare)
             redone = False
             for place, outcome in zip(places[at : at + len(run)], outcomes, strict=True):
+                if outcome is None:
+                    continue
                 if not isinstance(outcome, Refusal):
-                    results[place] = outcome or records[place]
+                    results[place] = outcome
                 elif outcome.status in again or (redone and outcome.status is Status.NO_TARGET):
                     results[place] = yield from caught(single(context, entity, records[place]))
                     redone = True
@@ -129,97 +126,43 @@ def _write(
     return results
 
 
-def _chunks(
-    context: Context,
-    entity: Entity[R],
-    records: list[R],
-    results: list[R | KeyweaveError],
-    *,
-    replacing: bool,
-) -> Iterator[list[tuple[int, Prepared]]]:
-    """Yield prepared records with their places, in chunks without two rows of one key. Errors become results."""
-    codec = context.codec(entity)
-    chunk: list[tuple[int, Prepared]] = []
-    keys: set[str] = set()
-    size, most = 0, min(ROWS, context.policy.chunk)
-    for place, record in enumerate(records):
-        try:
-            known = memory_of(record) if replacing and type(record) is entity.record else None
-            prepared = codec.prepare(record, known)
-        except KeyweaveError as error:
-            results[place] = error
-            continue
-        if chunk and (prepared.key in keys or len(chunk) >= most or size >= BYTES):
-            yield chunk
-            chunk, size = [], 0
-            keys.clear()
-        chunk.append((place, prepared))
-        keys.add(prepared.key)
-        size += len(prepared.body)
-    if chunk:
-        yield chunk
-
-
-def _changes(
-    context: Context, entity: Entity[R], rows: list[tuple[R, Prepared]], *, replacing: bool
-) -> Flow[list[Change]]:
-    """Return the changes that write prepared records. The stored rows that they replace are read first.
+def _replacements(
+    context: Context, entity: Entity[R], records: list[R], chunk: Chunk
+) -> Flow[list[tuple[list[Change], Plan | None]]]:
+    """Read the stored rows of a chunk, and return the changes that replace them, in runs that may share a plan.
 
     Raises:
         CorruptDocumentError: a document has no head.
     """
     codec = context.codec(entity)
-    if not replacing:
-        return [replacement(codec, record, None, prepared) for record, prepared in rows]
     partition = context.partition(entity)
     (documents,) = yield from ask(
-        context, (("MGET", *[partition.document(entity.name, prepared.key) for _, prepared in rows]),)
+        context, (("MGET", *[partition.document(entity.name, prepared.key) for prepared in chunk.rows]),)
     )
     stored = [codec.read_memory(document) if document is not None else None for document in documents]
     ended = yield from deadlines_passed(
         context, partition, [each.expires if each is not None else 0 for each in stored]
     )
     found = []
-    for (record, prepared), old, passed in zip(rows, stored, ended, strict=True):
+    for place, prepared, old, passed in zip(chunk.places, chunk.rows, stored, ended, strict=True):
         live = None if passed else old
-        found.append(replacement(codec, record, live, codec.rebased(prepared, live)))
-    return found
+        found.append(replacement(codec, records[place], live, codec.rebased(prepared, live)))
+    return [(run, None) for run in independent(entity, found)]
 
 
-def independent(changes: Sequence[Change]) -> Iterator[list[Change]]:
-    """Yield runs of changes that have the same effect in one step as one after another.
+def commit_run(
+    context: Context,
+    changes: list[Change],
+    plan: Plan | None = None,
+    meanwhile: Callable[[], None] | None = None,
+) -> Flow[list[Outcome]]:
+    """Commit changes that do not depend on each other, and return what became of each.
 
-    A run ends before a row that claims or releases a unique value which a row of the run claims or releases, and before a row to
-    which an earlier row of the run refers.
+    Args:
+        plan: as for `commit`, like `meanwhile`.
     """
-    run: list[Change] = []
-    values: set[tuple[str, str]] = set()
-    targets: set[tuple[str, str]] = set()
-    for change in changes:
-        entity = change.entity
-        claims = {
-            (claim.unique, claim.value)
-            for entries in (change.old_entries, change.new_entries)
-            for claim in claims_of(entries)
-        }
-        if run and ((entity.name, change.key) in targets or not values.isdisjoint(claims)):
-            yield run
-            run = []
-            values.clear()
-            targets.clear()
-        run.append(change)
-        values |= claims
-        if change.prepared is not None:
-            snapshot = change.prepared.snapshot
-            targets.update((each.target, getattr(snapshot, each.field)) for each in entity.references)
-    if run:
-        yield run
-
-
-def commit_run(context: Context, changes: list[Change]) -> Flow[list[Outcome]]:
-    """Commit changes that do not depend on each other, and return what became of each."""
     try:
-        refusal = yield from commit(context, changes)
+        refusal = yield from commit(context, changes, plan=plan, meanwhile=meanwhile)
     except TransactionTooLargeError as error:
         if len(changes) == 1:
             return [error]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from keyweave.changes.plan import Applied
+from keyweave.changes.answer import Applied
 from keyweave.changes.unsettled import Settled, Unsettled
 from keyweave.commit.commit import remember_writes
 from keyweave.effects import Flow

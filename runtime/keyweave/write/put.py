@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from keyweave.changes.answer import Refusal
 from keyweave.changes.change import replacement
-from keyweave.changes.plan import Refusal
 from keyweave.commit.commit import remember_write
 from keyweave.document.codec import Codec, Prepared
 from keyweave.effects import ConnectionFailure, Flow, Send

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from keyweave.changes.answer import Status
 from keyweave.changes.change import replacement
-from keyweave.changes.plan import Status
 from keyweave.commit.commit import refused
 from keyweave.document.codec import Prepared
 from keyweave.effects import Call, ConnectionFailure, Flow, Sleep
@@ -63,7 +63,7 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
             raise refused(refusal)
         return record
     change = replacement(codec, record, None, prepared)
-    change.counts.append((entity, if_none, values, 0))
+    change.counts = [(entity, if_none, values, 0)]
     for _ in range(context.policy.attempts):
         refusal = yield from settle(context, [change])
         if refusal is None:

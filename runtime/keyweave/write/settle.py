@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from keyweave.changes.answer import Refusal, Status
 from keyweave.changes.change import Change
-from keyweave.changes.plan import Refusal, Status
 from keyweave.commit.commit import Watched, claims_of, commit
 from keyweave.effects import Flow
 from keyweave.exchange.apply import Begun, Trailer

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from keyweave.changes.plan import new_op
 from keyweave.changes.unit import UnitOfWork
 from keyweave.document.codec import op_of
 from keyweave.effects import Call, ConnectionFailure, Flow, Reply, ServerError, Sleep
@@ -46,7 +45,7 @@ def transact(
     """
     attempt, attempts = 0, context.policy.attempts
     for attempt in range(attempts):
-        unit = UnitOfWork(new_op(), until)
+        unit = UnitOfWork(context.state.ledger.new_op(), until)
         try:
             result = yield from _attempt(context, unit, bind, function)
         except _Retry:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from keyweave.changes.change import Change
+from keyweave.changes.change import Change, Dangling
 from keyweave.commit.commit import Watched, claims_of
-from keyweave.document.codec import HEAD_LENGTH, read_head
+from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow, Reply
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadlines_passed
-from keyweave.exchange.heal import Dangling, heal_entries
+from keyweave.exchange.heal import heal_entries
 from keyweave.expiry.forget import forget_rows
 from keyweave.expiry.search import Row
 from keyweave.expiry.sweep import BATCH, sweep_row, sweep_rows

@@ -6,11 +6,12 @@ import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from math import inf
 from typing import Any
 
 import pytest
 
-from keyweave.errors import InvalidCursorError, ValidationError
+from keyweave.errors import InvalidCursorError, UnboundedQueryError, ValidationError
 from keyweave.query import at_least, at_most, between, contains, one_of, starts_with
 from tests.generator.accepted.stage import Stage
 from tests.scripted import declare_keys
@@ -95,6 +96,73 @@ def test_an_atlas_at_work(stage: Stage) -> None:
     stage.remove(road, city, lake)
     assert stage.check().clean
     stage.finish()
+
+
+@pytest.mark.parametrize("first", range(8))
+def test_a_range_may_end_at_infinity_whatever_was_asked_before(stage: Stage, first: int) -> None:
+    """The views for a filter are found once for each kind of filter, so each range is the first one in turn."""
+    warmths = [-1e308, -2.5, 0.0, 0.5, 1e308]
+    stage.places.create_many([place(stage, str(at), warmth=warmth) for at, warmth in enumerate(warmths)])
+    ranges: list[tuple[Any, Callable[[float], bool]]] = [
+        (between(-inf, inf), lambda _: True),
+        (between(0.0, inf), lambda warmth: warmth >= 0),
+        (at_most(inf), lambda _: True),
+        (at_most(-inf), lambda _: False),
+        (at_least(-inf), lambda _: True),
+        (at_least(inf), lambda _: False),
+        (between(-inf, -2.5), lambda warmth: warmth <= -2.5),
+        (between(-2.5, 0.5), lambda warmth: -2.5 <= warmth <= 0.5),
+    ]
+    for given, holds in ranges[first:] + ranges[:first]:
+        expected = [str(at) for at, warmth in enumerate(warmths) if holds(warmth)]
+        asked = stage.places.where(warmth=given).order_by("warmth")
+        if len(expected) == len(warmths):
+            with pytest.raises(UnboundedQueryError):
+                asked.page()
+        else:
+            assert keys(asked.page()) == expected[::-1]
+        for rows in (
+            asked.scan(),
+            stage.places.where(warmth=given, kind=stage.package.Kind.CITY).order_by("warmth"),
+        ):
+            assert keys(rows.reverse()) == expected
+            assert keys(rows) == expected[::-1]
+            assert rows.count() == len(expected)
+    assert keys(stage.places.by_warmth().between(-inf, 0.0)) == ["2", "1", "0"]
+    assert keys(stage.places.by_warmth().between(0.0, inf)) == ["4", "3", "2"]
+    assert keys(stage.places.by_warmth().between(inf, inf)) == []
+    assert keys(stage.places.where(kind=stage.package.Kind.CITY, warmth=at_least(-inf)).reverse()) == list(
+        "01234"
+    )
+
+
+def test_one_of_several_strings_in_their_order_is_compared_on_documents(stage: Stage) -> None:
+    """A list in an order of strings has no entries for single strings, so every row of the list is read."""
+    lake = stage.package.Kind.LAKE
+    rows = [place(stage, f"{at:02}", name) for at, name in enumerate(NAMES)]
+    rows += [place(stage, f"x{at}", name, kind=lake) for at, name in enumerate(("a", "b", "a"))]
+    stage.places.create_many(rows)
+    names = {row.id: row.name for row in rows}
+    for chosen in (("a",), ("b", "a", "a\0"), ("", "\U0010ffff", "not there"), ("not there",)):
+        asked = stage.places.where(kind=stage.package.Kind.CITY, name=one_of(*chosen)).order_by("name")
+        every = stage.places.where(name=one_of(*chosen)).order_by("name").scan()
+        assert asked.explain().compared == (("name",) if len(chosen) > 1 else ())  # one value is a range
+        cities = sorted((name, key) for key, name in names.items() if name in chosen and key[0] != "x")
+        both = sorted((name, key) for key, name in names.items() if name in chosen)
+        for handle, expected in ((asked, cities), (every, both)):
+            wanted = [key for _, key in expected]
+            assert keys(handle) == wanted
+            assert keys(handle.reverse()) == wanted[::-1]
+            assert handle.count() == len(wanted)
+            assert [row.id for page in pages(handle, 1) for row in page] == wanted
+
+
+def pages(handle: Any, limit: int) -> list[Any]:
+    """Every page of a handle."""
+    found = [handle.page(limit)]
+    while found[-1].cursor is not None:
+        found.append(handle.page(limit, cursor=found[-1].cursor))
+    return found
 
 
 def test_names_are_in_the_order_of_code_points_and_rows_of_one_name_in_that_of_ids(stage: Stage) -> None:

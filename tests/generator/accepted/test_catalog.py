@@ -40,6 +40,16 @@ def ids(rows: Any) -> list[str]:
     return [row.id for row in rows]
 
 
+def test_rows_written_together_have_the_entries_of_rows_written_alone(stage: Stage) -> None:
+    """As many entries as rows, but not one of each row: one row has an element twice, and another has none."""
+    rows = [item(stage, "1"), item(stage, "2", codes=[]), item(stage, "3", tags={"sale"}, codes=[1])]
+    assert stage.items.create_many(rows) == rows
+    assert stage.check().clean
+    assert ids(stage.items.by_code(3)) == ["1"]
+    assert set(ids(stage.items.by_code(1))) == {"1", "3"}
+    assert set(ids(stage.items.by_tag("sale"))) == {"1", "2", "3"}
+
+
 def test_a_catalog_at_work(stage: Stage) -> None:
     boot, left = item(stage), item(stage, "2", tags={"red"}, price=Decimal("9.00"))
     stage.create(boot, left)

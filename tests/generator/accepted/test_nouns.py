@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import keyword
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import msgspec
@@ -17,10 +17,19 @@ from tests.generator.accepted.stage import Stage
 
 CASE = "nouns"
 MOMENT = datetime(2024, 11, 3, tzinfo=UTC)
+DAY, HOUR, SPAN = date(2024, 2, 29), time(8, 30), timedelta(minutes=5)
 
 
 def a_class(stage: Stage, key: str = "c1", **fields: Any) -> Any:
-    given = {"order": 2, "limit": "few", "key_text": "k", "equal": "e", "having": "h", "filters": "f"}
+    given: dict[str, Any] = {
+        "order": 2,
+        "limit": "few",
+        "key_text": "k",
+        "equal": "e",
+        "having": "h",
+        "filters": "f",
+    }
+    given |= {"day": DAY, "hour": HOUR, "span": SPAN}
     return stage.package.Class(wait=key, at=MOMENT, **{**given, "counts": "n", "cursor": "c", **fields})
 
 
@@ -33,6 +42,15 @@ def test_options_and_locals_of_methods_are_fields(stage: Stage) -> None:
     assert stage.classes.where(**asked).order_by("order").page(limit=1).rows == [row]
     assert stage.classes.get_by_class("few", "k") == row
     assert stage.classes.touch_at("c1", datetime(2030, 1, 1, tzinfo=UTC)) is True
+
+
+def test_views_have_the_names_of_types_of_fields(stage: Stage) -> None:
+    row = a_class(stage)
+    stage.create(row)
+    classes = stage.classes
+    found = [classes.date(DAY), classes.time(HOUR), classes.timedelta(SPAN)]
+    found.append(classes.datetime(MOMENT, HOUR, DAY, SPAN))
+    assert all(list(rows) == [row] for rows in found)
 
 
 def test_names_of_values_come_from_the_schema(stage: Stage) -> None:

@@ -41,6 +41,19 @@ def site(stage: Stage) -> tuple[Any, Any, Any, Any]:
     return pump, valve, level, alarm
 
 
+def test_a_row_of_a_bulk_write_does_not_refer_to_a_later_one(stage: Stage) -> None:
+    pump, hose = device(stage, "Pump"), device(stage, "Hose")
+    valve, nozzle = device(stage, "Valve", part_of=pump.id), device(stage, "Nozzle", part_of=hose.id)
+    results = stage.devices.create_many([hose, valve, pump, nozzle])
+    assert [type(each) for each in results] == [
+        stage.package.Device,
+        ReferenceViolationError,
+        stage.package.Device,
+        stage.package.Device,
+    ]
+    assert stage.check().clean
+
+
 def test_sensors_at_work(stage: Stage) -> None:
     pump, valve, level, alarm = site(stage)
     others = [

@@ -7,7 +7,7 @@ import math
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from keyweave.connection.direct import wire
@@ -31,11 +31,18 @@ class Link(Protocol):
     last_used: float
     """When the last exchange began, on the monotonic clock."""
 
-    def exchange(self, commands: Sequence[Command], timeout: float | None = None, /) -> list[Reply]:
+    def exchange(
+        self,
+        commands: Sequence[Command],
+        timeout: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+        /,
+    ) -> list[Reply]:
         """Send all commands and read all replies. Raises ConnectionFailure.
 
         Args:
             timeout: seconds that this may take; the link's own timeout by default.
+            meanwhile: called between sending and reading; its time does not count.
         """
 
     def stale(self) -> bool:
@@ -103,7 +110,11 @@ class SocketLink:
         self._polling = polling
 
     def exchange(  # noqa: D102 - Link
-        self, commands: Sequence[Command], timeout: float | None = None, /
+        self,
+        commands: Sequence[Command],
+        timeout: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+        /,
     ) -> list[Reply]:
         payload = wire.pack(commands)
         expected = len(commands)
@@ -115,6 +126,10 @@ class SocketLink:
         until, refused, ready = started + limit, False, False
         try:
             self._send(payload, until)
+            if meanwhile is not None:
+                meanwhile()
+                started = time.monotonic()
+                until = started + limit
             if polling is not None and polling.begin(self._number):
                 ready = polling.poll(self._poll, started)
             while True:

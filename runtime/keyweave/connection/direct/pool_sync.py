@@ -90,7 +90,12 @@ class Pool:
         self._waiters: deque[_Inbox] = deque()
 
     def exchange(
-        self, commands: Sequence[Command], until: float | None = None, within: float | None = None, /
+        self,
+        commands: Sequence[Command],
+        until: float | None = None,
+        within: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+        /,
     ) -> list[Reply]:
         """Send commands as one pipeline on one link and return their replies. Raises ConnectionFailure.
 
@@ -98,6 +103,7 @@ class Pool:
             commands: the pipeline.
             until: the monotonic time after which nothing is sent; waiting and connecting end by then.
             within: seconds that the exchange may take; the link's own timeout by default.
+            meanwhile: as in `Channel.exchange`.
         """
         if not commands:
             return []
@@ -105,6 +111,8 @@ class Pool:
         try:
             try:
                 link = self._acquire(lease, until)
+                if meanwhile is not None:
+                    return link.exchange(commands, within, meanwhile)
                 return link.exchange(commands) if within is None else link.exchange(commands, within)
             finally:
                 self.release(lease)

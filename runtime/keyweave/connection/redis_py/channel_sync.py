@@ -64,7 +64,12 @@ class RedisPyChannel:
         self._watch: PoolWatch | None = None
 
     def exchange(  # noqa: D102 - Channel
-        self, commands: Sequence[Command], until: float | None = None, within: float | None = None, /
+        self,
+        commands: Sequence[Command],
+        until: float | None = None,
+        within: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+        /,
     ) -> list[Reply]:
         if not commands:
             return []
@@ -72,6 +77,8 @@ class RedisPyChannel:
         try:
             try:
                 link = self._acquire(lease, until)
+                if meanwhile is not None:
+                    return link.exchange(commands, within, meanwhile)
                 return link.exchange(commands) if within is None else link.exchange(commands, within)
             except NOT_CARRIED_OUT as refusal:
                 return refused_while_connecting(refusal, commands)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keyweave.connection.direct.link_sync import POLLRDHUP, SocketLink, TLSLink
@@ -40,12 +40,16 @@ class BorrowedLink(SocketLink):
         return connection._sock is self._socket
 
     def exchange(  # noqa: D102 - Link
-        self, commands: Sequence[Command], timeout: float | None = None, /
+        self,
+        commands: Sequence[Command],
+        timeout: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+        /,
     ) -> list[Reply]:
         waits = self._socket.gettimeout()
         try:
             self._socket.setblocking(False)
-            replies = super().exchange(commands, timeout)
+            replies = super().exchange(commands, timeout, meanwhile)
         finally:
             self._socket.settimeout(waits)
         return as_resp2(commands, replies) if self._resp3 else replies

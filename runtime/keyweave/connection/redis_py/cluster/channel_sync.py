@@ -51,7 +51,12 @@ class ClusterChannel:
         self._watch: PoolWatch | None = None
 
     def exchange(  # noqa: D102 - Channel
-        self, commands: Sequence[Command], until: float | None = None, within: float | None = None, /
+        self,
+        commands: Sequence[Command],
+        until: float | None = None,
+        within: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+        /,
     ) -> list[Reply]:
         if self._closed:
             raise StoreUnavailableError(f"this store is closed ({self.settings.address})")
@@ -61,7 +66,7 @@ class ClusterChannel:
         if node is None:
             return self._run(deliver(slots, commands), until, within) if commands else []
         try:
-            replies = self._channel(node).exchange(commands, until, within)
+            replies = self._channel(node).exchange(commands, until, within, meanwhile)
         except ConnectionFailure as failure:
             self._lost(node, failure)
             raise
