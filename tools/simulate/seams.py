@@ -1,6 +1,6 @@
 """What is replaced in the runtime while a run is played: chance that it takes from the system, and the size of a table.
 
-Ids of plans and of ledgers, and places in the memory of rows, come from the seed. The check of a namespace has a table for
+Ids of ledgers, which plans have theirs from, and places in the memory of rows, come from the seed. The check of a namespace has a table for
 millions of rows, which takes longer to allocate and to read than everything else in a run; a small one serves these few.
 """
 
@@ -12,7 +12,6 @@ from types import SimpleNamespace, TracebackType
 from typing import Any, Final
 from zlib import crc32
 
-from keyweave.changes import plan
 from keyweave.integrity import survey
 from keyweave.store import ledger, recent
 
@@ -27,7 +26,7 @@ _SIZES: Final[dict[str, Any]] = {
 
 
 class Seams:
-    """Ids of plans and of ledgers, and places in the memory of rows, depend on the seed alone while this is entered.
+    """Ids of ledgers and of plans, and places in the memory of rows, depend on the seed alone while this is entered.
 
     Args:
         seed: of the run.
@@ -40,8 +39,8 @@ class Seams:
         self._others = 0
 
     def __enter__(self) -> Seams:
-        self._os = vars(plan)["os"]
-        vars(plan)["os"] = vars(ledger)["os"] = SimpleNamespace(urandom=self._random)
+        self._os = vars(ledger)["os"]
+        vars(ledger)["os"] = SimpleNamespace(urandom=self._random)
         vars(recent)["hash"] = _stable_hash
         self._sizes = {name: vars(survey)[name] for name in _SIZES}
         vars(survey).update(_SIZES)
@@ -50,7 +49,7 @@ class Seams:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        vars(plan)["os"] = vars(ledger)["os"] = self._os
+        vars(ledger)["os"] = self._os
         del vars(recent)["hash"]
         vars(survey).update(self._sizes)
 
