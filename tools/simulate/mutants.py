@@ -65,6 +65,24 @@ LUA: Final = "lua:apply"
 MUTANTS: Final = (
     Mutant("a changed row passes its guard", LUA, "status = not same and 'CHANGED'", "status = false"),
     Mutant("an insert overwrites a row", LUA, "status = head.dead and 'DEAD' or 'EXISTS'", "status = nil"),
+    Mutant(
+        "an insert of several rows overwrites a row",
+        LUA,
+        "first = present == 0 and new + 1 or 1",
+        "first = new + 1",
+    ),
+    Mutant(
+        "an insert of several rows forgets what the server freed",
+        LUA,
+        "local freed = call('ZCARD', expiry) > 0",
+        "local freed = false",
+    ),
+    Mutant(
+        "the entries of an insert are those of one row less",
+        LUA,
+        "for index = 1, rows do\n          local part",
+        "for index = 2, rows do\n          local part",
+    ),
     Mutant("a taken value passes its guard", LUA, "owner and owner ~= ARGV[at + 3] and 'TAKEN'", "false"),
     Mutant(
         "a view with more members passes its guard", LUA, " ~= tonumber(ARGV[at + 2]) and 'COUNT'", " < 0"

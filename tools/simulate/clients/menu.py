@@ -67,6 +67,13 @@ def _ticket(source: random.Random) -> tuple[Any, ...]:
     return f"t{source.randrange(TICKETS)}", source.choice(CODES), source.choice(("open", "closed"))
 
 
+def _tickets(source: random.Random) -> tuple[Any, ...]:
+    """Two tickets that may share a plan: they have different keys and codes, and mostly no deadline."""
+    state = source.choice(("open", "open", "closed"))
+    keys = source.sample(range(TICKETS), len(CODES))
+    return tuple((f"t{key}", code, state) for key, code in zip(keys, CODES, strict=True))
+
+
 MENU: Final = (
     Dish("item.create", 3, _item),
     Dish("item.upsert", 4, _item),
@@ -103,6 +110,7 @@ MENU: Final = (
     Dish("seal.create", 1, lambda source: (f"s{source.randrange(SEALS)}", f"b{source.randrange(BOXES)}")),
     Dish("seal.delete", 2, _one("s", SEALS)),
     Dish("ticket.create", 3, _ticket),
+    Dish("ticket.create_many", 3, _tickets),
     Dish("ticket.upsert", 3, _ticket),
     Dish("ticket.change", 3, _ticket),
     Dish("ticket.delete", 1, _one("t", TICKETS)),

@@ -76,6 +76,19 @@ def part_create_many(actor: Actor, *rows: tuple[str, str, str | None]) -> Progra
     yield from _settle_each(actor, parts)
 
 
+def ticket_create_many(actor: Actor, *rows: tuple[str, str, str]) -> Program:
+    """Insert tickets, perhaps in place of some that the server freed."""
+    parts = [actor.begin_part(number) for number, _ in enumerate(rows)]
+    records = [
+        kind("Ticket").record(id=key, token=part.token, code=code, state=state)
+        for part, (key, code, state) in zip(parts, rows, strict=True)
+    ]
+    results = yield from _results(actor, parts, create_many(actor.context, kind("Ticket"), records))
+    for part, result in zip(parts, results, strict=True):
+        _end(actor, part, None if isinstance(result, AlreadyExistsError) else result)
+    yield from _settle_each(actor, parts)
+
+
 def _delete(actor: Actor, name: str, keys: Sequence[str]) -> Program:
     parts = [actor.begin_part(number) for number, _ in enumerate(keys)]
     for part, key in zip(parts, keys, strict=True):
