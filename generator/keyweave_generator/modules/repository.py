@@ -116,6 +116,7 @@ class RepositoryModule:
     merges: tuple[MergeMethod, ...]
     touches: tuple[str, ...]
     moment: str
+    overload: str
     tree_via: str
 
 
@@ -135,6 +136,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         if field.type.kind is TypeKind.SCALAR and field.type.name == "datetime" and field.managed is None
     )
     key = _key_arguments(entity, imports)
+    views = tuple(view_method(view, entity, schema, imports) for view in entity.views)
     numbers = tuple(literal(field.name) for field in number_fields(entity))
     record = imports.schema_class(entity.name)
     names = ("_Number" if numbers else "", "_View" if any(view.each is None for view in entity.views) else "")
@@ -155,12 +157,13 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         "_Number" if numbers else "Never",
         f"{imports.use('..', 'fields', alias='_fields')}.{fields_name(entity)}",
         f"{imports.use('..', 'filters', alias='_filters')}.{filter_name(entity)}",
-        tuple(view_method(view, entity, schema, imports) for view in entity.views),
+        views,
         tuple(unique_methods(unique, entity, imports) for unique in entity.uniques),
         referrers,
         tuple(merge_method(merge, entity, imports) for merge in entity.merges),
         touches,
         imports.use("datetime", "datetime") if touches else "",
+        imports.use("typing", "overload") if any(view.group for view in views) else "",
         entity.hierarchy.via if entity.hierarchy is not None else "",
     )
     imports.use(f"..entities.{module_name(entity)}", descriptor_name(entity), alias="ENTITY")
@@ -219,7 +222,6 @@ def _import_for_methods(module: RepositoryModule) -> None:
     if module.view_names or module.numbers:
         imports.use("typing", "Literal")
     if any(view.group for view in module.views):
-        imports.use("typing", "overload")
         imports.runtime("Groups")
     imports.aliased("where_query")
     if module.views:

@@ -50,7 +50,9 @@ def test_views_have_the_names_of_types_of_fields(stage: Stage) -> None:
     classes = stage.classes
     found = [classes.date(DAY), classes.time(HOUR), classes.timedelta(SPAN)]
     found.append(classes.datetime(MOMENT, HOUR, DAY, SPAN))
+    found.append(classes.overload("few", row.batch))
     assert all(list(rows) == [row] for rows in found)
+    assert classes.overload("few").group_counts() == {row.batch: 1}
 
 
 def test_names_of_values_come_from_the_schema(stage: Stage) -> None:
