@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -100,6 +101,15 @@ class Agent:
                     for name in found
                     if not any(own in name for own in ("}:@clock", "}:@schema", "}:@ledger:"))
                 }
+
+    def end(self, thread: str) -> None:
+        """Let the time of a thread pass. Nothing is swept."""
+        url, namespace = self._where
+        retention = {"Thread": timedelta(microseconds=1)}
+        with agent_state.sync.Store.open(
+            url, namespace=namespace, retention=retention, sweep_every=0
+        ) as store:
+            store.threads.save(store.threads.get(thread))
 
     def wait_until_freed(self, key: str) -> None:
         """Wait until the server has removed a key whose native TTL has passed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,6 +15,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 from langgraph.types import Interrupt, Send
+
+from keyweave_langgraph import KeyweaveSaver
 
 ENDED = {"Thread": timedelta(microseconds=1)}
 """A retention that has passed before the next command reaches the server."""
@@ -44,12 +47,15 @@ def ends(agent: Any, thread: str = "t") -> int:
 
 
 def test_an_expired_thread_leaves_nothing(agent: Any) -> None:
-    saver = agent.saver(store=agent.opened(retention=ENDED), expire=True)
+    saver = agent.saver(expire=True)
     talk = agent.conversation(saver)
-    for number in range(30):
+    for number in range(10):
         talk.step({"run_id": "r"}, messages=[number], count=number)
         saver.put_writes(talk.at, [("messages", number)], "task")
+    agent.end("t")
+    assert agent.look.checkpoints.by_thread("t").count() == 10  # nothing has swept yet
     assert saver.get_tuple(agent.config()) is None
+    assert saver.get_tuple(talk.at) is None
     assert list(saver.list(agent.config())) == []
     assert list(saver.list(None)) == []
     assert list(saver.list(None, filter={"run_id": "r"})) == []
@@ -123,13 +129,24 @@ def test_threads_do_not_end_unless_the_saver_says_so(agent: Any) -> None:
     assert {agent.send("PEXPIRETIME", name) for name in agent.stored()} == {-1}
 
 
-def test_a_run_that_outlives_its_thread_loses_no_value(agent: Any) -> None:
+@pytest.mark.parametrize("writes", [False, True], ids=["", "a task writes first"])
+@pytest.mark.parametrize("how", ["deleted", "ended", "swept", "run deleted"])
+def test_a_run_that_outlives_its_thread_loses_no_value(agent: Any, how: str, writes: bool) -> None:
     """The next step stores every value again, also those that it has not changed."""
     saver = agent.saver(expire=True)
     talk = agent.conversation(saver)
-    talk.step(system="be kind", messages=["hello"])
-    saver.delete_thread("t")
-    talk.step(messages=["hello", "world"])
+    talk.step({"run_id": "r"}, system="be kind", messages=["hello"])
+    if how == "deleted":
+        saver.delete_thread("t")
+    elif how == "run deleted":
+        saver.delete_for_runs(["r"])
+    else:
+        agent.end("t")
+    if how == "swept":
+        agent.look.sweep()
+    if writes:
+        saver.put_writes(talk.at, [("messages", "world")], "task")
+    talk.step({"run_id": "s"}, messages=["hello", "world"])
     found = saver.get_tuple(agent.config())
     assert found.checkpoint["channel_values"] == {"system": "be kind", "messages": ["hello", "world"]}
 
@@ -293,12 +310,13 @@ def test_an_unchanged_channel_is_stored_once(agent: Any) -> None:
     saver = agent.saver()
     talk = agent.conversation(saver)
     talk.step(document="x" * 1_000_000, count=0)
-    (first,) = [row for row in agent.look.channel_values.by_thread("t") if row.channel == "document"]
+    (name,) = (name for name in agent.stored() if "!document!" in name)
+    document = agent.send("GET", name)
     used = sum(agent.send("MEMORY", "USAGE", name) for name in agent.stored())
     for number in range(1, 21):
         talk.step(count=number)
-    documents = [row for row in agent.look.channel_values.by_thread("t") if row.channel == "document"]
-    assert documents == [first]
+    assert [name for name in agent.stored() if "!document!" in name] == [name]
+    assert agent.send("GET", name) == document, "its revision shows that nothing has written it again"
     assert sum(agent.send("MEMORY", "USAGE", name) for name in agent.stored()) - used < 100_000
     assert all(
         len(found.checkpoint["channel_values"]["document"]) == 1_000_000 for found in saver.list(talk.at)
@@ -408,3 +426,60 @@ def test_writes_may_arrive_before_their_checkpoint(agent: Any) -> None:
     assert saver.get_tuple(place) is None
     saver.put(agent.config("t"), checkpoint, {"source": "loop"}, checkpoint["channel_versions"])
     assert saver.get_tuple(place).pending_writes == [("task", "a", 1)]
+
+
+class Interfering:
+    """A store that lets another writer act just before the values of channels are read, once.
+
+    Args:
+        store: what it passes everything to.
+        act: what the other writer does.
+    """
+
+    def __init__(self, store: Any, act: Callable[[], object]) -> None:
+        self._store = store
+        self._act: Callable[[], object] | None = act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    @property
+    def channel_values(self) -> Any:
+        """The repository of values, which the first look at it finds changed."""
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+        return self._store.channel_values
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["latest", "by id"])
+def test_a_checkpoint_that_is_removed_during_a_read_is_never_read_in_part(agent: Any, named: bool) -> None:
+    first = agent.conversation(agent.saver()).step({"run_id": "one"}, messages=["first"])
+    place = agent.conversation(agent.saver())
+    place.at = first
+    second = place.step({"run_id": "two"}, messages=["second"])
+    beside = KeyweaveSaver(agent.look)
+    saver = agent.saver(store=Interfering(agent.store, lambda: beside.delete_for_runs(["two"])))
+    found = saver.get_tuple(second if named else agent.config())
+    assert (None if found is None else found.checkpoint["channel_values"]) == (
+        None if named else {"messages": ["first"]}
+    )
+
+
+def test_a_list_leaves_out_a_checkpoint_that_is_removed_meanwhile(agent: Any) -> None:
+    talk = agent.conversation(agent.saver())
+    for number in range(3):
+        talk.step({"run_id": str(number)}, messages=[number])
+    beside = KeyweaveSaver(agent.look)
+    saver = agent.saver(store=Interfering(agent.store, lambda: beside.delete_for_runs(["1"])))
+    assert [found.checkpoint["channel_values"]["messages"] for found in saver.list(agent.config())] == [
+        [2],
+        [0],
+    ]
+
+
+def test_a_thread_that_is_deleted_during_a_read_is_not_there(agent: Any) -> None:
+    agent.conversation(agent.saver()).step(messages=["hello"])
+    beside = KeyweaveSaver(agent.look)
+    saver = agent.saver(store=Interfering(agent.store, lambda: beside.delete_thread("t")))
+    assert saver.get_tuple(agent.config()) is None

@@ -117,12 +117,13 @@ class KeyweaveSaver(BaseCheckpointSaver[str]):
             thread = tx.threads.find(row.thread_id)
             if thread is None:
                 _begin(tx, row.thread_id, self._expire)
-                # A thread that ended during the run has lost the values that this step has not changed.
-                tx.channel_values.upsert_many(checkpoints.value_rows(self.serde, row, values, row.channels))
-            else:
-                if thread.temporary:
-                    tx.threads.save(thread)
-                tx.channel_values.upsert_many(changed)
+            elif thread.temporary:
+                tx.threads.save(thread)
+            new = changed
+            if thread is None or not _has_parent(tx, row):
+                # What this step has not changed may have ended, or may have been removed, with the step before it.
+                new = checkpoints.value_rows(self.serde, row, values, row.channels)
+            tx.channel_values.upsert_many(new)
             tx.checkpoints.upsert(row)
 
         self._store.transact(write)
@@ -259,6 +260,12 @@ def _begin(tx: Transaction, thread_id: str, temporary: bool) -> None:
     """Create a thread, unless another writer has done so since it was looked up."""
     with suppress(AlreadyExistsError):
         tx.threads.create(Thread(thread_id=thread_id, temporary=temporary))
+
+
+def _has_parent(tx: Transaction, row: Checkpoint) -> bool:
+    if row.parent_id is None:
+        return True
+    return tx.checkpoints.exists(row.thread_id, row.checkpoint_ns, row.parent_id)
 
 
 def _end_if_empty(tx: Transaction, thread_id: str) -> None:

@@ -117,14 +117,13 @@ class AsyncKeyweaveSaver(BaseCheckpointSaver[str]):
             thread = await tx.threads.find(row.thread_id)
             if thread is None:
                 await _begin(tx, row.thread_id, self._expire)
-                # A thread that ended during the run has lost the values that this step has not changed.
-                await tx.channel_values.upsert_many(
-                    checkpoints.value_rows(self.serde, row, values, row.channels)
-                )
-            else:
-                if thread.temporary:
-                    await tx.threads.save(thread)
-                await tx.channel_values.upsert_many(changed)
+            elif thread.temporary:
+                await tx.threads.save(thread)
+            new = changed
+            if thread is None or not await _has_parent(tx, row):
+                # What this step has not changed may have ended, or may have been removed, with the step before it.
+                new = checkpoints.value_rows(self.serde, row, values, row.channels)
+            await tx.channel_values.upsert_many(new)
             await tx.checkpoints.upsert(row)
 
         await self._store.transact(write)
@@ -263,6 +262,12 @@ async def _begin(tx: Transaction, thread_id: str, temporary: bool) -> None:
     """Create a thread, unless another writer has done so since it was looked up."""
     with suppress(AlreadyExistsError):
         await tx.threads.create(Thread(thread_id=thread_id, temporary=temporary))
+
+
+async def _has_parent(tx: Transaction, row: Checkpoint) -> bool:
+    if row.parent_id is None:
+        return True
+    return await tx.checkpoints.exists(row.thread_id, row.checkpoint_ns, row.parent_id)
 
 
 async def _end_if_empty(tx: Transaction, thread_id: str) -> None:
