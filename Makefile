@@ -10,7 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_STAMP := $(VENV)/.demo
 STAMP := $(VENV)/.installed
-SOURCES := runtime generator generated engine tests tools
+SOURCES := runtime generator generated engine examples tests tools
+LANGGRAPH := --schema examples/langgraph/schema --output examples/langgraph/generated
 TEST_ARGS ?=
 FAULTS_ARGS ?=
 KILLS ?= 200
@@ -61,14 +62,16 @@ $(DEMO_STAMP): pyproject.toml engine/pyproject.toml constraints.txt
 	@$(PIP) install -e '.[generate,cli,embedded]' -e './engine[demo]'
 	@touch $@
 
-$(STAMP): $(DEMO_STAMP) requirements-dev.txt
+$(STAMP): $(DEMO_STAMP) requirements-dev.txt examples/langgraph/pyproject.toml
 	@echo "setup: installing what tests, checks and benchmarks need"
 	@$(PIP) install -r requirements-dev.txt
+	@$(PIP) install -e ./examples/langgraph
 	@touch $@
 
-generate: $(DEMO_STAMP) ## Generate the repositories of schema/ into generated/
+generate: $(DEMO_STAMP) ## Generate the repositories of schema/ into generated/, and those of the examples
 	@echo "generate: schema/ -> generated/"
 	@$(BIN)/keyweave generate
+	@$(BIN)/keyweave generate $(LANGGRAPH)
 
 check: $(STAMP) ## Check format, lint, types and the generated tree (what CI runs before the tests)
 	@echo "check: format (black)"
@@ -76,6 +79,7 @@ check: $(STAMP) ## Check format, lint, types and the generated tree (what CI run
 	@$(MAKE) --no-print-directory lint
 	@echo "check: generated tree (keyweave generate --check)"
 	@$(BIN)/keyweave generate --check
+	@$(BIN)/keyweave generate --check $(LANGGRAPH)
 
 lint: $(STAMP) ## Lint with ruff, type-check with mypy --strict
 	@echo "lint: rules (ruff)"

@@ -22,7 +22,7 @@ from tests.snippets import blocks, schema_files
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("examples/*/README.md"), *DOCS.rglob("*.md")])
 IN_DOCS = [page for page in PAGES if page.is_relative_to(DOCS)]
 
 

@@ -31,8 +31,11 @@ REPLACED: Final = {
 WHO: Final = r"(?:^|[.:;(] )who |test_who_|\bto who\b|\bfor who\b"
 """`who` without a person before it. A user, an operator or a developer may be followed by `who`."""
 
-CODE: Final = ("runtime", "generator", "engine", "tests", "tools")
-PAGES: Final = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")]
+CODE: Final = ("runtime", "generator", "engine", "examples", "tests", "tools")
+PAGES: Final = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *ROOT.glob("examples/*/README.md"),
+]
 
 PUBLIC: Final = {"mended"}
 """Names of the interface that keep an older word: `Repairs.mended`, and the key `mended` of `keyweave reindex --format json`."""

@@ -27,6 +27,7 @@ NO_MIRROR: Final = {
     "tests/queries": "random queries on Keyweave and on PostgreSQL",
     "tests/differential": "random schemas: a store and a plain model",
     "tests/schemas": "random schemas through the generator",
+    "tests/examples": "the applications in examples/ on servers that tests start",
     "tests/durability": "the option durable, and what killed servers lose",
     "tests/isolation": "sessions in every order of their steps",
     "tests/stress": "the concurrent tests of the contract, many times",

@@ -43,7 +43,8 @@ def keyspace_page(schema: Schema) -> str:
         "| `@expiry` | sorted set | `Entity:id` of each row with a deadline, score = deadline in µs | when a deadline is set or cancelled | ~100 B per such row |",
         "| `@schema` | hash | the state of every index, and the indexes that each writer keeps | when a schema is new, by builds | one key |",
         "| `@lock:<Entity>:<id>` | string | token of a transaction, with a time to live | `get_for_update` | while locked |",
-        "| `@done:<op>` | string | marks a deletion as applied, for one minute | plans that only delete | ~100 B for a minute |",
+        "| `@ledger:<session>` | hash | the answers of a client's latest plans, by slot | every plan of the client | a slot for each write in flight, for a day |",
+        "| `@aside:<op>:<key>` | any | a key of the wrong type that a repair moved aside | `keyweave reindex` | its own |",
         "",
     ]
     return "\n".join(lines)
@@ -106,7 +107,8 @@ def _view(entity: Entity, view: View, optional: set[str]) -> str:
     selecting = [*view.fields, *([view.each] if view.each is not None else [])]
     path = "".join(f":<{name}>" for name in selecting)
     order = view.order_field if view.order is OrderBy.FIELD else view.order.value
-    holds = f"{order}, NUL and {entity.key}, score 0" if view.by_text else f"{entity.key} by {order}"
+    row = "!".join(entity.key_names)
+    holds = f"{order}, NUL and {row}, score 0" if view.by_text else f"{row} by {order}"
     when = ["insert", "delete"] + [f"change of {name}" for name in _deciding(selecting, view.where)]
     if view.order is OrderBy.REVISION:
         when = ["every write"]

@@ -110,8 +110,11 @@ def _unknown_keys(
     known: Mapping[str, object] = rule["properties"]
     unknown = [key for key in mapping if key not in known]
     for key in unknown:
-        near = suggestion(key, [name for name in known if name not in mapping])
-        hint = near or f"; the keys here are {listing(known)}"
+        if " " in key and mapping[key] is None:
+            hint = "; text with a comma, inside braces, must be in quotes"
+        else:
+            near = suggestion(key, [name for name in known if name not in mapping])
+            hint = near or f"; the keys here are {listing(known)}"
         problems.add(document.key_position((*path, key)), f"unknown key {quote(key)}{hint}")
     return {(*path, key) for key in unknown}
 

@@ -12,6 +12,7 @@ import importlib
 import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -153,6 +154,31 @@ def test_the_manifest_lists_every_file_and_the_keyspace_page_every_key(name: str
         ]
         expected += [f"{entity.name}.{unique.stored}" for unique in entity.uniques]
     assert keys == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_keyspace_page_shows_members_as_they_are_stored(name: str) -> None:
+    """A member is the id of a row: of a composite key its parts, joined as in the key of the document."""
+    page = generated(name)[f"{package_name(name)}/KEYSPACE.md"]
+    rows = [
+        line.split(" | ")[2]
+        for line in page.splitlines()
+        if "| sorted set |" in line and "@expiry" not in line
+    ]
+    members = {
+        row.split(" by ")[0] if " by " in row.split(",")[0] else row.split("NUL and ")[1].split(",")[0]
+        for row in rows
+    }
+    assert members <= {"!".join(entity.key_names) for entity in load_sources(sources(name)).entities}
+
+
+def test_the_keyspace_page_has_the_same_keys_of_a_partition_as_the_documentation() -> None:
+    page = generated("smallest")[f"{package_name('smallest')}/KEYSPACE.md"].split("## Of each partition")[1]
+    pages = [page, (ROOT / "docs" / "keyspace.md").read_text("utf-8")]
+    listed, documented = (
+        set(re.findall(r"^\| `[^`]*?(@[a-z]+)", text, flags=re.MULTILINE)) for text in pages
+    )
+    assert listed == documented
 
 
 def test_no_run_gives_other_bytes() -> None:

@@ -53,7 +53,7 @@ def test_nothing_of_it_is_loaded():
 INI = """
 [pytest]
 keyweave_package = compozy_store
-addopts = -p no:asyncio -p no:cacheprovider
+addopts = -p no:asyncio -p no:langsmith_plugin -p no:cacheprovider
 filterwarnings = error
 """
 
