@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from keyweave.document.codec import Codec, Prepared
@@ -28,6 +29,8 @@ class Change:
         counts: views that must keep their number of members: (entity, view, values, number).
         dangling: entries to remove in the same step, because their row has no document or one that does not imply
             them: (entity, key, revision of the document or None, entries).
+        superseded: states that the row passes through in this step, of writers that share a plan: their records, and what
+            each of them wrote.
         recreated: the unit deleted the row and created it again, so the new row keeps nothing of the old one.
         sequence: number of the write within its unit; rows are written in this order.
     """
@@ -45,6 +48,7 @@ class Change:
         "record",
         "recreated",
         "sequence",
+        "superseded",
     )
 
     def __init__(
@@ -69,6 +73,7 @@ class Change:
         self.deadline: Final = deadline
         self.counts: list[tuple[Entity[Any], str, tuple[str, ...], int]] = []
         self.dangling: list[tuple[Entity[Any], str, int | None, list[Entry]]] = []
+        self.superseded: Sequence[tuple[Record, Prepared]] = ()
         self.recreated = False
         self.sequence = 0
 

@@ -11,7 +11,7 @@ from keyweave.changes.plan import Applied, Plan, Refusal, Status
 from keyweave.document.codec import Prepared, op_of
 from keyweave.effects import Flow
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
-from keyweave.exchange.apply import Trailer, apply, apply_each
+from keyweave.exchange.apply import Sending, Trailer, apply, apply_each
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry, Entry, ViewEntry
 from keyweave.model.record import Stored
@@ -49,9 +49,12 @@ def commit(
     Raises:
         OutcomeUnknownError, StoreUnavailableError, CorruptDocumentError: as for `exchange.apply.apply`.
     """
-    plan = _build_plan(context, changes, watched or [])
-    if with_document:
-        plan.show_on_refusal(changes[0].entity, changes[0].key)
+    if isinstance(trailer, Sending) and trailer.attempt is not None:
+        plan = trailer.attempt.plan
+    else:
+        plan = _build_plan(context, changes, watched or [])
+        if with_document:
+            plan.show_on_refusal(changes[0].entity, changes[0].key)
     try:
         outcome = yield from apply(context, plan, trailer, repeatable=sweeping)
     except OutcomeUnknownError as error:
@@ -270,7 +273,12 @@ def remember_writes(context: Context, changes: list[Change], applied: Applied, o
         head = next(heads)
         if change.record is None:
             continue
-        stored = context.codec(change.entity).remember_write(change.record, prepared, head, op)
+        codec = context.codec(change.entity)
+        stored = codec.remember_write(change.record, prepared, head, op)
+        for number, (record, earlier) in enumerate(change.superseded):
+            before = change.old.revision if change.old is not None else head[1]
+            revision = max(head[0] - len(change.superseded) + number, before)
+            codec.remember_superseded(record, earlier, (revision, head[1], head[2]), op)
         # A purge of unknown members keeps the revision, so a cached document with such members could restore them.
         if not prepared.unknown and len(prepared.body) <= LARGEST:
             context.state.recent.put(name, key, stored)

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from keyweave.changes.plan import Outcome, Plan
 from keyweave.changes.unsettled import Unsettled
-from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
+from keyweave.effects import Command, ConnectionFailure, Flow, Receipt, Reply, Send, ServerError
 from keyweave.errors import (
     CorruptDocumentError,
     KeyweaveError,
@@ -52,6 +52,22 @@ class Trailer:
         self.replies: list[Reply] = []
 
 
+class Sending(Trailer):
+    """A plan that several callers have sent by one of them. If that one is interrupted, another one takes it over.
+
+    Attributes:
+        attempt: the plan on its way; None before it is first sent.
+        receipt: whether the write was confirmed.
+    """
+
+    __slots__ = ("attempt", "receipt")
+
+    def __init__(self, *commands: Command) -> None:
+        super().__init__(*commands)
+        self.attempt: Attempt | None = None
+        self.receipt: Final = Receipt()
+
+
 def apply(
     context: Context, plan: Plan, trailer: Trailer | None = None, *, repeatable: bool = False
 ) -> Flow[Outcome]:
@@ -61,7 +77,8 @@ def apply(
     happened to the rows since.
 
     Args:
-        trailer: commands that follow the plan in its pipeline.
+        trailer: commands that follow the plan in its pipeline. A `Sending` that was interrupted is resumed: the plan is sent
+            with the ticket that it has.
         repeatable: whether it makes no difference if the plan was applied, as for a repair: then no outcome is unknown.
 
     Raises:
@@ -73,7 +90,13 @@ def apply(
     """
     if context.policy.command_words is not None:
         require_fit(context, plan.words + context.clustered)
-    return _finish(context, _Try(context, plan), trailer, repeatable=repeatable)
+    if not isinstance(trailer, Sending):
+        return _finish(context, Attempt(context, plan), trailer, repeatable=repeatable)
+    if trailer.attempt is None:
+        trailer.attempt = Attempt(context, plan)
+    else:
+        context.state.ledger.resume(trailer.attempt.ticket)
+    return _finish(context, trailer.attempt, trailer)
 
 
 def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | KeyweaveError]]:
@@ -91,7 +114,7 @@ def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | K
 
 
 def _apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | KeyweaveError]]:
-    waiting = deque(_Try(context, plan) for plan in plans)
+    waiting = deque(Attempt(context, plan) for plan in plans)
     outcomes: list[Outcome | KeyweaveError] = []
     try:
         try:
@@ -123,7 +146,7 @@ def _misfit(context: Context, plan: Plan) -> TransactionTooLargeError | None:
 
 def _finish(
     context: Context,
-    state: _Try,
+    state: Attempt,
     trailer: Trailer | None = None,
     *,
     first: Reply | None = None,
@@ -147,7 +170,7 @@ def _finish(
     return plan.outcome(reply)
 
 
-class _Try:
+class Attempt:
     """A plan on its way.
 
     Attributes:
@@ -184,7 +207,7 @@ class _Try:
 
 
 def _answer(
-    context: Context, state: _Try, trailer: Trailer | None, first: Reply | None, confirm: int
+    context: Context, state: Attempt, trailer: Trailer | None, first: Reply | None, confirm: int
 ) -> Flow[Sequence[Any]]:
     """Send a plan until it is answered, and return the answer: OK, or a guard that did not hold.
 
@@ -202,7 +225,8 @@ def _answer(
                 (reply,) = yield Send((state.command(context, verb, text),), None, confirm)
             else:
                 command, last = state.command(context, verb, text), trailer.commands if trailer else ()
-                reply, *replies = yield Send((command, *more, *last), None, confirm)
+                receipt = trailer.receipt if isinstance(trailer, Sending) else None
+                reply, *replies = yield Send((command, *more, *last), None, confirm, receipt)
                 if trailer is not None:
                     trailer.replies = replies[len(more) :]
         except ConnectionFailure as failure:
@@ -246,7 +270,7 @@ def _damaged(reply: Sequence[Any]) -> bool:
     return bool(reply[0] == b"STALE" or (reply[0] == b"CORRUPT" and reply[1] == _LEDGER))
 
 
-def _replayed(context: Context, state: _Try, reply: list[Any]) -> Sequence[Any] | None:
+def _replayed(context: Context, state: Attempt, reply: list[Any]) -> Sequence[Any] | None:
     """Return the answer of an earlier try, which the ledger kept; None when the plan came too late, and can be sent again.
 
     Raises:
@@ -271,7 +295,9 @@ def _replayed(context: Context, state: _Try, reply: list[Any]) -> Sequence[Any] 
     raise StoreUnavailableError(f"a write was given up before it reached the server at {context.address}")
 
 
-def _earlier_answer(context: Context, state: _Try, error: KeyweaveError, confirm: int) -> Flow[Sequence[Any]]:
+def _earlier_answer(
+    context: Context, state: Attempt, error: KeyweaveError, confirm: int
+) -> Flow[Sequence[Any]]:
     """Return the answer of an earlier try after a later one was refused; raise the refusal when none was applied."""
     try:
         reply = yield from recall(context, state.plan.partition, state.ticket, confirm=confirm > 0)

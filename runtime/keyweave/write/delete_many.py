@@ -19,7 +19,8 @@ from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.store.context import Context
 from keyweave.write.delete import discard
-from keyweave.write.many import ROWS, another, caught, commit_run, listed
+from keyweave.write.many import ROWS, caught, commit_run, listed
+from keyweave.write.share_error import another
 
 
 def delete_many(
