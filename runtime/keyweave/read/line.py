@@ -14,7 +14,7 @@ from keyweave.model.entity import Entity
 from keyweave.store.context import Context
 from keyweave.store.turns import Caller, LockQueue
 
-_MOST: Final = 32
+_MOST: Final = 64
 """How often a process passes a lock on before it releases it on the server."""
 
 _SHARE: Final = 0.25
