@@ -1,7 +1,7 @@
 """A crowd on one row: many callers at once, of one process and of eight, beside PostgreSQL in the same run.
 
 Every crowd has a row of its own on each side, and what the rows hold afterwards is compared with the calls that were made. A
-worker process makes the calls of a crowd, and is told when to begin; one worker has 16 to 1,000 callers, eight have 125 each.
+worker process makes the calls of a crowd, and begins when it is asked to; one worker has 16 to 1,000 callers, eight have 125 each.
 """
 
 from __future__ import annotations

@@ -76,18 +76,18 @@ class Queue(Generic[C]):
         ended: whether the last caller has left it.
     """
 
-    __slots__ = ("ended", "first", "turns", "waiting")
+    # Most queues have one caller and end at once, so that they begin with nothing of their own but an empty deque.
+    first: deque[C] | None = None
+    turns = 0
+    ended = False
 
     def __init__(self) -> None:
         self.waiting: Final[deque[C]] = deque()
-        self.first: Final[deque[C]] = deque()
-        self.turns = 0
-        self.ended = False
 
     def next(self) -> C | None:
         """Claim the caller that comes next; None if none waits."""
         for callers in (self.first, self.waiting):
-            while callers:
+            while callers is not None:
                 try:
                     caller = callers.popleft()
                 except IndexError:
@@ -146,10 +146,13 @@ class Turns(Generic[Q]):
     def end(self, name: Hashable, queue: Q) -> None:
         """End a queue in which no caller waits. Callers that join it at this moment join another one."""
         queue.ended = True
-        self.detach(name, queue)
-        while (caller := queue.next()) is not None:
-            caller.astray = True
-            caller.signal.set()
+        if self._queues.get(name) is queue:
+            self._queues.pop(name, None)
+        while queue.waiting:
+            caller = queue.next()
+            if caller is not None:
+                caller.astray = True
+                caller.signal.set()
 
     def detach(self, name: Hashable, queue: Q) -> None:
         """Let later callers begin another queue."""
@@ -173,16 +176,12 @@ class WriteQueue(Queue[Any]):
         lock: holds the advisory lock of the row, or None.
     """
 
-    __slots__ = ("batch", "calling", "current", "lock", "lost", "outdated")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.batch: Any = None
-        self.lost = 0
-        self.current: bytes | None = None
-        self.outdated = False
-        self.calling = True
-        self.lock: Any = None
+    batch: Any = None
+    lost = 0
+    current: bytes | None = None
+    outdated = False
+    calling = True
+    lock: Any = None
 
 
 class LockQueue(Queue[Caller]):
@@ -195,14 +194,10 @@ class LockQueue(Queue[Caller]):
         considerate: whether the next transaction is to let other processes go first.
     """
 
-    __slots__ = ("considerate", "passed", "since", "token")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.token: str | None = None
-        self.since = 0.0
-        self.passed = 0
-        self.considerate = False
+    token: str | None = None
+    since = 0.0
+    passed = 0
+    considerate = False
 
     def begin(self, now: float) -> None:
         """Note that the process has acquired the lock on the server."""

@@ -9,6 +9,7 @@ that sends the plan is interrupted, another one of the batch sends it on, with t
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Final, TypeVar
 
 from keyweave.changes.plan import Refusal, Status, new_op
@@ -361,7 +362,7 @@ class _Part:
             self._member.forget()
             self._member.rest()
             self._member.task = Task.WAIT
-        queue.first.extendleft(reversed(again))
+        queue.first = deque([*again, *(queue.first or ())])
         pass_on(self._context, self._name, queue)
 
     def _conclude(self, queue: WriteQueue, batch: Batch) -> Flow[None]:
@@ -422,7 +423,7 @@ class _Part:
 
 def pass_on(context: Context, name: tuple[str, str], queue: WriteQueue) -> None:
     """Give the turn of a row, named by its entity and key, to the next caller; or end the queue if none waits."""
-    following = queue.next() if queue.first or queue.waiting else None
+    following = queue.next() if queue.waiting or queue.first else None
     if following is None:
         if queue.lock is not None:
             leave_lock(context, queue.lock)
