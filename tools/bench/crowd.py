@@ -75,7 +75,8 @@ def section(crowds: tuple[Crowd, ...]) -> Iterator[str]:
     yield ""
     yield (
         "All callers write one row at the same time, on Valkey and on PostgreSQL in turns: seconds from the first call to the last "
-        "answer, the best of the repetitions. [Many writers of one row](many-writers.md) says how they are written together."
+        "answer, the best of the repetitions. What else runs on the machine hits both sides. "
+        "[Many writers of one row](many-writers.md) says how they are written together."
     )
     yield ""
     yield "| call | callers | PostgreSQL, s | Keyweave, s | ratio | errors |"
