@@ -38,7 +38,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
+.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -181,6 +181,7 @@ docs: redis8 ## Write the pages and pictures that come from code (docs/configura
 
 bench: redis8 ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 12 minutes)
 	@echo "bench: every method of the contract, on every side"
+	@$(BIN)/python -m tools.bench crowd --docs docs
 	@$(BIN)/python -m tools.bench run --kind full --docs docs $(BENCH_ARGS)
 
 bench-quick: redis8 ## The same with less data, in a minute, onto the terminal (BENCH_ARGS="--cases tasks")
@@ -197,6 +198,10 @@ bench-scale: $(STAMP) ## Compare a million tasks with ten thousand on one server
 bench-polling: $(STAMP) ## Compare calls with and without busy polling, and renew that section of docs/benchmarks.md
 	@echo "bench-polling: the same calls, with polling and without"
 	@$(BIN)/python -m tools.bench polling --docs docs
+
+bench-crowd: $(STAMP) ## Compare crowds of callers on one row with PostgreSQL, and renew that section of docs/benchmarks.md
+	@echo "bench-crowd: many callers on one row"
+	@$(BIN)/python -m tools.bench crowd --docs docs
 
 bench-guard: $(STAMP) ## Compare this checkout with a commit, in turns in one run (BASE=HEAD~1, 15 s)
 	@echo "bench-guard: this checkout beside $(BASE)"

@@ -59,6 +59,19 @@ Reply: TypeAlias = Any
 """bytes, int, None, a list of replies, or a `ServerError` value (the shell does not raise an error reply)."""
 
 
+class Receipt:
+    """What became of the confirmation of a write whose effects belong to several callers.
+
+    Attributes:
+        unconfirmed: why a store with the option `durable` did not have it confirmed, in words; None if nothing was missing.
+    """
+
+    __slots__ = ("unconfirmed",)
+
+    def __init__(self) -> None:
+        self.unconfirmed: str | None = None
+
+
 class Send(msgspec.Struct, frozen=True, gc=False):
     """Send commands as one pipeline on one connection. The result is a list of replies, one per command.
 
@@ -72,12 +85,14 @@ class Send(msgspec.Struct, frozen=True, gc=False):
             them confirmed directly behind the last of these; see `keyweave.exchange.confirm`.
         meanwhile: what the flow can do while the server works. A shell calls it when the commands are sent, also if they have to
             wait for a connection, or not at all: the flow does later what was not done.
+        receipt: notes whether they were confirmed, instead of the operation that sends them.
     """
 
     commands: Sequence[Command]
     within: float | None = None
     confirm: int = 0
     meanwhile: Callable[[], None] | None = None
+    receipt: Receipt | None = None
 
 
 class Sleep:
@@ -102,7 +117,49 @@ class Call:
         self.arguments: Final = arguments
 
 
-Effect: TypeAlias = Send | Sleep | Call
+class Signal:
+    """Announced once by one flow, for another flow of the same store, which may run on another thread.
+
+    Each of the two methods writes before it reads, so one of them sees what the other wrote: no announcement is missed.
+
+    Attributes:
+        is_set: whether it was announced.
+    """
+
+    __slots__ = ("_wake", "is_set")
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._wake: Callable[[], object] | None = None
+
+    def set(self) -> None:
+        """Announce it. A shell that waits for it is woken."""
+        self.is_set = True
+        wake = self._wake
+        if wake is not None:
+            wake()
+
+    def attach(self, wake: Callable[[], object]) -> None:
+        """Let `wake` be called when it is announced, or now if it was; maybe twice, and on another thread."""
+        self._wake = wake
+        if self.is_set:
+            wake()
+
+
+class Wait:
+    """Pause until `signal` is set, or `seconds` have passed. The result is whether it is set.
+
+    If the operation's deadline comes first, the shell throws a `ConnectionFailure` with the reason `deadline` into the flow.
+    """
+
+    __slots__ = ("seconds", "signal")
+
+    def __init__(self, signal: Signal, seconds: float) -> None:
+        self.signal: Final = signal
+        self.seconds: Final = seconds
+
+
+Effect: TypeAlias = Send | Sleep | Call | Wait
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 

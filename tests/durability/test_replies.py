@@ -9,11 +9,11 @@ import pytest
 
 from compozy_store import Role, User
 from compozy_store.entities import USER
-from keyweave.effects import Send, ServerError
+from keyweave.effects import Send, ServerError, Wait
 from keyweave.errors import DurabilityError
 from keyweave.exchange.confirm import confirmed
 from keyweave.store.durability import parse_durability
-from keyweave.write.save import create
+from keyweave.write.save import create, upsert
 from tests.scripted import LOST, Scripted
 
 OK = [b"OK", 2, 1, 0]
@@ -61,3 +61,29 @@ def test_what_does_not_confirm_exactly_does_not_confirm(reply: Any) -> None:
 def test_a_replay_counts_by_the_write_behind_it() -> None:
     with pytest.raises(DurabilityError, match="1 of 2 replicas"):
         running(LOST, [REPLAYED, 2], [REPLAYED, 1, 1])
+
+
+def test_every_caller_of_a_batch_that_was_not_confirmed_gets_its_own_record() -> None:
+    """The first caller is alone in its plan, and the two that come meanwhile share one, which is not confirmed."""
+    level = parse_durability("replicas:2")
+    assert level is not None
+    context = replace(Scripted(sweep_every=0).context, durability=level)
+    context.state.confirmable.add(level)
+    flows = [
+        confirmed(context, upsert(context, USER, User(id="u", email="u@x", role=role)))
+        for role in (Role.ADMIN, Role.USER, Role.ADMIN)
+    ]
+    first, *waiting = [next(flow) for flow in flows]
+    assert isinstance(first, Send)
+    assert [type(effect) for effect in waiting] == [Wait, Wait]
+    with pytest.raises(StopIteration) as alone:
+        flows[0].send([OK, 2])
+    assert alone.value.value.role is Role.ADMIN
+    assert isinstance(flows[1].send(True), Wait)
+    shared = flows[2].send(True)
+    assert isinstance(shared, Send)
+    with pytest.raises(DurabilityError, match="1 of 2 replicas") as sender:
+        flows[2].send([[b"OK", 5, 1, 0], 1])
+    with pytest.raises(DurabilityError, match="1 of 2 replicas") as other:
+        flows[1].send(True)
+    assert [error.value.result.role for error in (other, sender)] == [Role.USER, Role.ADMIN]

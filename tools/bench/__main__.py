@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tools.bench import polling
+from tools.bench import crowd, polling
 from tools.bench.cases import chosen
 from tools.bench.comparing import differences, reservations, table
 from tools.bench.measuring import Effort
@@ -143,6 +143,22 @@ def polling_command(
         _write_docs(read(docs / "benchmarks" / "results.json"), docs)
 
 
+@app.command("crowd")
+def crowd_command(
+    repetitions: Annotated[int, typer.Option(help="Times that each crowd is made on each side.", min=1)] = 3,
+    docs: Annotated[
+        Path | None, typer.Option(help="Keep the numbers and renew the page in this folder.")
+    ] = None,
+) -> None:
+    """Time crowds of callers that write one row, beside PostgreSQL. Exit 1 when a caller got an error."""
+    found = asyncio.run(crowd.compare(repetitions))
+    _console().print("\n".join(crowd.section(found)), markup=False)
+    if docs is not None:
+        crowd.keep(found, docs / "benchmarks")
+        _write_docs(read(docs / "benchmarks" / "results.json"), docs)
+    raise typer.Exit(1 if any(each.errors for each in found) else 0)
+
+
 @app.command("compare")
 def compare_command(
     old: Annotated[Path, typer.Argument(help="JSON of the run before the change.")],
@@ -208,7 +224,10 @@ def _write_docs(found: Run, docs: Path) -> None:
     kept = docs / "benchmarks" / "scale.json"
     write(found, docs / "benchmarks" / "results.json", samples=False)
     for name, text in pages(
-        found, read(kept) if kept.exists() else None, polling.load(docs / "benchmarks")
+        found,
+        read(kept) if kept.exists() else None,
+        polling.load(docs / "benchmarks"),
+        crowd.load(docs / "benchmarks"),
     ).items():
         target = docs / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from tools.bench import crowd
 from tools.bench.data import PAYLOADS
 from tools.bench.plots import bars, lines
 from tools.bench.polling import Comparison, section
@@ -54,15 +55,21 @@ sockets.
   is much faster with the same commands."""
 
 
-def pages(run: Run, scale: Run | None = None, polled: Comparison | None = None) -> dict[str, str]:
+def pages(
+    run: Run,
+    scale: Run | None = None,
+    polled: Comparison | None = None,
+    crowds: tuple[crowd.Crowd, ...] | None = None,
+) -> dict[str, str]:
     """The page and its plots, by path below the folder of the documentation.
 
     Args:
         run: a run with cases.
         scale: a run that compared few rows with many, when there is one.
         polled: calls with and without busy polling, when they were compared.
+        crowds: many callers on one row, when they were compared.
     """
-    files = {"benchmarks.md": "\n".join([*_page(run, scale, polled), ""])}
+    files = {"benchmarks.md": "\n".join([*_page(run, scale, polled, crowds), ""])}
     for name, cases in _by_repository(run).items():
         files[f"benchmarks/{name}.svg"] = bars(
             f"{name}: p50 of one caller, logarithmic", "µs", {case.name: p50s(case) for case in cases}
@@ -79,7 +86,9 @@ def pages(run: Run, scale: Run | None = None, polled: Comparison | None = None) 
     return files
 
 
-def _page(run: Run, scale: Run | None, polled: Comparison | None) -> Iterator[str]:
+def _page(
+    run: Run, scale: Run | None, polled: Comparison | None, crowds: tuple[crowd.Crowd, ...] | None
+) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
     yield (
@@ -102,6 +111,8 @@ def _page(run: Run, scale: Run | None, polled: Comparison | None) -> Iterator[st
     yield from throughput(run, THROUGHPUT)
     if scale is not None:
         yield from growth(scale)
+    if crowds is not None:
+        yield from crowd.section(crowds)
     if polled is not None:
         yield from section(polled)
 

@@ -147,10 +147,15 @@ class Loss(NamedTuple):
 
 @dataclass(slots=True)
 class History:
-    """Every operation of a run, and every loss, in order of their ticks."""
+    """Every operation of a run, and every loss, in order of their ticks.
+
+    Attributes:
+        shared: the operations whose effects a plan has, by its op, where several tasks of a process wrote together.
+    """
 
     acts: list[Act] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    shared: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
     ticks: int = 0
 
     def tick(self) -> int:
@@ -170,6 +175,6 @@ class History:
         """
         return (
             act.outcome == "refused"
-            and act.doubts > 0
+            and (act.doubts > 0 or any(act.operation in tokens for tokens in self.shared.values()))
             and any(act.operation in loss.applied for loss in self.losses)
         )

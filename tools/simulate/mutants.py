@@ -132,7 +132,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a retry is sent under another number",
-        "keyweave.exchange.apply:_Try.command",
+        "keyweave.exchange.apply:Attempt.command",
         "ticket=self.ticket",
         "ticket=context.state.ledger.take()",
     ),
@@ -209,6 +209,25 @@ MUTANTS: Final = (
         "if False:",
     ),
     Mutant(
+        "a batch forgets one of its callers",
+        "keyweave.write.batch:Batch.take",
+        "self.latest = prepared",
+        "self.latest = prepared if len(self.members) != 1 else self.latest",
+    ),
+    Mutant(
+        "a batch keeps the effects of a function that raises",
+        "keyweave.write.batch:Batch.take",
+        "member.forget()\n        member.error = error",
+        "self.latest = member.prepared = context.codec(entity).prepare(member.record, self.base)\n"
+        "        member.error = error",
+    ),
+    Mutant(
+        "a plan that another caller sends on gets another number",
+        "keyweave.exchange.apply:apply",
+        "if trailer.attempt is None:",
+        "if True:",
+    ),
+    Mutant(
         "a plan forgets entries of the old row",
         "keyweave.changes.plan:Plan._difference",
         "if not _has_place(new, entry):",
@@ -222,7 +241,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a packed plan that was refused is sent once more under another number",
-        "keyweave.exchange.apply:_Try.__init__",
+        "keyweave.exchange.apply:Attempt.__init__",
         "self.ticket = begun.ticket",
         "self.ticket = context.state.ledger.take()",
     ),

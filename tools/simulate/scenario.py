@@ -52,6 +52,16 @@ _REPEATING: Final = 100
 _ONE_ROW: Final = ("counter.change", "counter.get", "item.change", "item.save", "item.upsert")
 """Kinds of operation that go by what their process remembers of a row."""
 
+_TOGETHER: Final = (
+    "counter.change",
+    "counter.raise",
+    "counter.merge",
+    "counter.pair",
+    "item.change",
+    "item.upsert",
+)
+"""Kinds of operation in which tasks of one process take turns on a row."""
+
 _BRIEF: Final = ("ticket.create", "ticket.upsert", "ticket.meet", "ticket.wait", "sweep")
 """Kinds of operation on rows that end."""
 
@@ -165,7 +175,22 @@ def scenario(seed: int) -> Scenario:
     )
     if any(event.number >= _REPEATING for event in whole.events):
         return _crowded(whole)
-    return _brief(whole) if chance(seed, 10).random() < 0.05 else whole
+    special = chance(seed, 10).random()
+    if special < 0.05:
+        return _brief(whole)
+    return _together(whole) if special < 0.25 else whole
+
+
+def _together(whole: Scenario) -> Scenario:
+    """The same with many tasks in few processes, which write few rows at the same time."""
+    source = chance(whole.seed, 9)
+    names = source.sample(_TOGETHER, 3)
+    dishes = [dish for dish in MENU if dish.name in names]
+    number = source.randint(1, 3)
+    processes = tuple(
+        _process(source, each, dishes, tasks=source.randint(3, 8), slowest=2000) for each in range(number)
+    )
+    return whole.without(processes=processes)
 
 
 def _crowded(whole: Scenario) -> Scenario:
@@ -203,19 +228,22 @@ def _policy(source: random.Random) -> dict[str, Any]:
     }
 
 
-def _process(source: random.Random, number: int, dishes: list[Dish]) -> ProcessPlan:
+def _process(
+    source: random.Random, number: int, dishes: list[Dish], *, tasks: int = 0, slowest: int = 0
+) -> ProcessPlan:
     drift = source.choice((0.0, 0.0, 0.0002, -0.0002, 0.01))
     slow = source.choice((200, 2000, 20_000, 200_000))
-    tasks = []
-    for _ in range(source.choice((1, 1, 2))):
+    slow = min(slow, slowest) if slowest else slow
+    all_tasks = []
+    for _ in range(tasks or source.choice((1, 1, 2))):
         length = source.randint(6, 24)
         operations = []
         for place in range(1, length + 1):
             dish = weighted(source, [(dish, dish.weight) for dish in dishes])
             arguments = dish.order(source)
             operations.append(Operation(place, dish.name, arguments, int(source.expovariate(1 / slow))))
-        tasks.append(tuple(operations))
-    return ProcessPlan(number, drift, tuple(tasks))
+        all_tasks.append(tuple(operations))
+    return ProcessPlan(number, drift, tuple(all_tasks))
 
 
 def _events(source: random.Random) -> tuple[Event, ...]:

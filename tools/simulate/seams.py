@@ -1,5 +1,7 @@
 """What is replaced in the runtime while a run is played: chance that it takes from the system, and the size of a table.
 
+Whose effects a plan has is noted, where callers of one process write together.
+
 Ids of ledgers, which plans have theirs from, and places in the memory of rows, come from the seed. The check of a namespace has a table for
 millions of rows, which takes longer to allocate and to read than everything else in a run; a small one serves these few.
 """
@@ -12,8 +14,11 @@ from types import SimpleNamespace, TracebackType
 from typing import Any, Final
 from zlib import crc32
 
+from keyweave.exchange.apply import Attempt, Sending
 from keyweave.integrity import survey
 from keyweave.store import ledger, recent
+from keyweave.write import group
+from keyweave.write.batch import Batch, Member, Task, Write
 
 _ROWS: Final = 1 << 12
 
@@ -37,6 +42,8 @@ class Seams:
         self._seed: Final = seed
         self._world: Final = world
         self._others = 0
+        self._callers: dict[int, tuple[Member, str]] = {}
+        self._sharers: tuple[str, ...] = ()
 
     def __enter__(self) -> Seams:
         self._os = vars(ledger)["os"]
@@ -44,6 +51,16 @@ class Seams:
         vars(recent)["hash"] = _stable_hash
         self._sizes = {name: vars(survey)[name] for name in _SIZES}
         vars(survey).update(_SIZES)
+        self._group = {name: vars(group)[name] for name in ("Member", "Sending")}
+        vars(group).update(Member=self._member, Sending=self._sending)
+        self._finish = Batch.finish
+        finish = self._finish
+
+        def noting(self_: Any, context: Any, entity: Any) -> None:
+            finish(self_, context, entity)
+            self._sharers = tuple(self._callers[id(member)][1] for member in self_.writers)
+
+        setattr(Batch, "finish", noting)  # noqa: B010 - a method cannot be assigned to
         return self
 
     def __exit__(
@@ -52,6 +69,29 @@ class Seams:
         vars(ledger)["os"] = self._os
         del vars(recent)["hash"]
         vars(survey).update(self._sizes)
+        vars(group).update(self._group)
+        setattr(Batch, "finish", self._finish)  # noqa: B010 - a method cannot be assigned to
+
+    def _member(self, write: Write, task: Task) -> Member:
+        """Make a caller of a batch, and note whose it is."""
+        member = Member(write, task)
+        process, number, operation = self._world.active.name
+        self._callers[id(member)] = member, f"{process}-{number}-{operation}"
+        return member
+
+    def _sending(self, *commands: Any) -> Sending:
+        """Make the plan of a batch, which notes whose effects it has."""
+        shared, sharers = self._world.history.shared, self._sharers
+
+        class Noting(Sending):
+            """Notes the op of its plan."""
+
+            def __setattr__(self, name: str, value: Any) -> None:
+                super().__setattr__(name, value)
+                if name == "attempt" and isinstance(value, Attempt):
+                    shared[value.plan.op.encode()] = sharers
+
+        return Noting(*commands)
 
     def _random(self, size: int) -> bytes:
         task = self._world.active

@@ -18,7 +18,7 @@ from keyweave.connection.direct import wire
 from keyweave.connection.direct.link_aio import Link
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.settings import ConnectionSettings
-from keyweave.effects import Call, Flow, Reply, Send, Sleep
+from keyweave.effects import Call, Flow, Reply, Send, Sleep, Wait
 
 T = TypeVar("T")
 
@@ -105,6 +105,8 @@ class Shell:
                         answer = effect.function(*effect.arguments)
                         if inspect.isawaitable(answer):
                             answer = await answer
+                    elif type(effect) is Wait:
+                        answer = await _wait(effect, until)
                     else:
                         raise TypeError(f"a flow yielded {type(effect).__name__}, which is not an effect")
                 except GeneratorExit:
@@ -158,3 +160,32 @@ def _retrieve(exchange: asyncio.Future[list[Reply]]) -> None:
     """Look at the error of an exchange that no caller awaits, or asyncio logs it."""
     if not exchange.cancelled():
         exchange.exception()
+
+
+async def _wait(effect: Wait, until: float | None) -> bool:
+    """Wait for a signal, but not beyond `until`.
+
+    Raises:
+        ConnectionFailure: the reason is `deadline`.
+    """
+    signal = effect.signal
+    if signal.is_set:
+        return True
+    seconds = effect.seconds if until is None else min(effect.seconds, until - time.monotonic())
+    loop = asyncio.get_running_loop()
+    announced = loop.create_future()
+
+    def wake() -> None:
+        if not announced.done() and not loop.is_closed():
+            announced.set_result(None)
+
+    signal.attach(wake)
+    timer = loop.call_later(seconds, wake)
+    try:
+        await announced
+    finally:
+        timer.cancel()
+    answer: bool = effect.signal.is_set
+    if not answer and seconds < effect.seconds:
+        raise wire.deadline_passed()
+    return answer

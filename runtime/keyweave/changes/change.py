@@ -32,6 +32,8 @@ class Change:
         deadline: for `gone`: the row's deadline, as ZSCORE returns it.
         counts: views that must keep their number of members: (entity, view, values, number).
         dangling: entries to remove in the same step, because their row has no document or one that does not imply them.
+        superseded: states that the row passes through in this step, of writers that share a plan: their records, and what
+            each of them wrote.
         recreated: the unit deleted the row and created it again, so the new row keeps nothing of the old one.
         sequence: number of the write within its unit; rows are written in this order.
     """
@@ -49,6 +51,7 @@ class Change:
         "record",
         "recreated",
         "sequence",
+        "superseded",
     )
 
     def __init__(
@@ -73,6 +76,7 @@ class Change:
         self.deadline: Final = deadline
         self.counts: Sequence[tuple[Entity[Any], str, tuple[str, ...], int]] = ()
         self.dangling: list[Dangling] | tuple[()] = ()
+        self.superseded: Sequence[tuple[Record, Prepared]] = ()
         self.recreated = False
         self.sequence = 0
 

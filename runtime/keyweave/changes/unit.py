@@ -29,7 +29,8 @@ class UnitOfWork:
         conflict: the error of a write that was refused because another writer changed the row first, or None.
         ended: whether the attempt has ended; later changes would never be written.
         until: the monotonic time at which the transaction's budget ends; None: each exchange has its own.
-        locks: entity name and monotonic time of acquisition of each lock that the attempt holds, by the lock's key.
+        locks: what the attempt holds of each lock, by the lock's key; see `keyweave.read.line.Held`.
+        releasing: keys of the locks that the commands behind its plan release.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class UnitOfWork:
         "group",
         "loaded",
         "locks",
+        "releasing",
         "token",
         "until",
         "watched",
@@ -57,7 +59,8 @@ class UnitOfWork:
         self.watched: dict[tuple[str, str], tuple[Entity[Any], Stored | None]] = {}
         self.loaded: dict[tuple[str, str], Stored] = {}
         self.conflict: ConflictError | None = None
-        self.locks: dict[str, tuple[str, float]] = {}
+        self.locks: dict[str, Any] = {}
+        self.releasing: tuple[str, ...] = ()
         self._overlay: Final = Overlay()
         self._saved: list[tuple[Record, Stored | None, dict[str, Any]]] = []
         self._provisional = 0

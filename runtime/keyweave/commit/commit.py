@@ -15,7 +15,7 @@ from keyweave.commit.insert import insertion, new_rows
 from keyweave.document.codec import Prepared, op_of
 from keyweave.effects import Flow
 from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
-from keyweave.exchange.apply import Begun, Trailer, apply, apply_each
+from keyweave.exchange.apply import Begun, Sending, Trailer, apply, apply_each
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry, Entry, ViewEntry
 from keyweave.model.moment import from_micros_all
@@ -60,10 +60,13 @@ def commit(
     Raises:
         OutcomeUnknownError, StoreUnavailableError, CorruptDocumentError: as for `exchange.apply.apply`.
     """
-    if plan is None:
-        plan = plan_of(context, changes, watched or (), begun)
-    if with_document:
-        plan.show_on_refusal(changes[0].entity, changes[0].key)
+    if isinstance(trailer, Sending) and trailer.attempt is not None:
+        plan = trailer.attempt.plan
+    else:
+        if plan is None:
+            plan = plan_of(context, changes, watched or (), begun)
+        if with_document:
+            plan.show_on_refusal(changes[0].entity, changes[0].key)
     try:
         outcome = yield from apply(
             context, plan, trailer, repeatable=sweeping, meanwhile=meanwhile, begun=begun
@@ -274,6 +277,10 @@ def remember_writes(context: Context, changes: list[Change], applied: Applied, o
         if change.record is None:
             continue
         remember_write(context, prepared, change.record, head, op, moment)
+        for number, (record, earlier) in enumerate(change.superseded):
+            before = change.old.revision if change.old is not None else head[1]
+            revision = max(head[0] - len(change.superseded) + number, before)
+            context.codec(entity).remember_superseded(record, earlier, (revision, head[1], head[2]), op)
 
 
 def remember_write(

@@ -33,6 +33,9 @@ R = TypeVar("R", bound=Record)
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
 """Maximum size of a document in bytes. Redis accepts 512 MB, but a document larger than this is a mistake."""
 
+_NEVER: Final = -1
+"""A revision that no stored document has."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -231,6 +234,34 @@ class Codec(Loader):
         stored = self.memory(prepared, revision, created, expires, op)
         remember(record, stored)
         return stored
+
+    def record_after(self, prepared: Prepared, created: int, now: int) -> Any:
+        """Return a new record with the values of a write that is not sent yet. What it remembers can never be saved.
+
+        Args:
+            created: when the row was created, in microseconds since 1970; 0 for a new row.
+            now: the server's time, which stands for that of the write.
+        """
+        record = self._decode(prepared.own)
+        for target in (record, prepared.snapshot):
+            self.entity.manage(target, created or now, now)
+        remember(record, self.memory(prepared, _NEVER, created or now, 0))
+        return record
+
+    def remember_superseded(
+        self, record: Any, prepared: Prepared, head: tuple[int, int, int], op: str
+    ) -> None:
+        """Make `record` remember a state of its row that later writers of the same plan have replaced.
+
+        A later save of it is refused as after any other write: no document has this op and another revision than the plan's.
+
+        Args:
+            head: as of the document, but with an earlier revision, which orders the states of the plan.
+        """
+        revision, created, expires = head
+        for target in (record, prepared.snapshot):
+            self.entity.manage(target, created, revision)
+        remember(record, self.memory(prepared, revision, created, expires, op))
 
     def memory(self, prepared: Prepared, revision: int, created: int, expires: int, op: str = "") -> Stored:
         """Return what a record remembers of a write, buffered or applied; `op` is empty for a buffered one."""

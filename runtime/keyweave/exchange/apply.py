@@ -15,7 +15,7 @@ import msgspec
 from keyweave.changes.answer import Outcome, Ticket
 from keyweave.changes.plan import Plan
 from keyweave.changes.unsettled import Unsettled
-from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
+from keyweave.effects import Command, ConnectionFailure, Flow, Receipt, Reply, Send, ServerError
 from keyweave.errors import (
     CorruptDocumentError,
     KeyweaveError,
@@ -80,6 +80,22 @@ class Trailer:
         self.replies: list[Reply] = []
 
 
+class Sending(Trailer):
+    """A plan that several callers have sent by one of them. If that one is interrupted, another one takes it over.
+
+    Attributes:
+        attempt: the plan on its way; None before it is first sent.
+        receipt: whether the write was confirmed.
+    """
+
+    __slots__ = ("attempt", "receipt")
+
+    def __init__(self, *commands: Command) -> None:
+        super().__init__(*commands)
+        self.attempt: Attempt | None = None
+        self.receipt: Final = Receipt()
+
+
 def apply(
     context: Context,
     plan: Plan,
@@ -95,7 +111,8 @@ def apply(
     happened to the rows since.
 
     Args:
-        trailer: commands that follow the plan in its pipeline.
+        trailer: commands that follow the plan in its pipeline. A `Sending` that was interrupted is resumed: the plan is sent
+            with the ticket that it has.
         repeatable: whether it makes no difference if the plan was applied, as for a repair: then no outcome is unknown.
         begun: what the first try named, if it was sent.
         meanwhile: as in `Send`.
@@ -110,8 +127,14 @@ def apply(
     if context.policy.command_words is not None:
         require_fit(context, plan.words + context.clustered)
     first = begun.reply if begun is not None else None
-    state = _Try(context, plan, begun)
-    return _finish(context, state, trailer, first=first, repeatable=repeatable, meanwhile=meanwhile)
+    if not isinstance(trailer, Sending):
+        state = Attempt(context, plan, begun)
+        return _finish(context, state, trailer, first=first, repeatable=repeatable, meanwhile=meanwhile)
+    if trailer.attempt is None:
+        trailer.attempt = Attempt(context, plan)
+    else:
+        context.state.ledger.resume(trailer.attempt.ticket)
+    return _finish(context, trailer.attempt, trailer)
 
 
 def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | KeyweaveError]]:
@@ -129,7 +152,7 @@ def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | K
 
 
 def _apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | KeyweaveError]]:
-    waiting = deque(_Try(context, plan) for plan in plans)
+    waiting = deque(Attempt(context, plan) for plan in plans)
     outcomes: list[Outcome | KeyweaveError] = []
     try:
         try:
@@ -161,7 +184,7 @@ def _misfit(context: Context, plan: Plan) -> TransactionTooLargeError | None:
 
 def _finish(
     context: Context,
-    state: _Try,
+    state: Attempt,
     trailer: Trailer | None = None,
     *,
     first: Reply | ConnectionFailure | None = None,
@@ -190,7 +213,7 @@ def _finish(
     return plan.outcome(reply)
 
 
-class _Try:
+class Attempt:
     """A plan on its way.
 
     Attributes:
@@ -229,7 +252,7 @@ class _Try:
 
 def _answer(
     context: Context,
-    state: _Try,
+    state: Attempt,
     trailer: Trailer | None,
     first: Reply | ConnectionFailure | None,
     confirm: int,
@@ -252,7 +275,8 @@ def _answer(
                 (reply,) = yield Send((state.command(context, verb, text),), None, confirm, meanwhile)
             else:
                 command, last = state.command(context, verb, text), trailer.commands if trailer else ()
-                reply, *replies = yield Send((command, *more, *last), None, confirm, meanwhile)
+                receipt = trailer.receipt if isinstance(trailer, Sending) else None
+                reply, *replies = yield Send((command, *more, *last), None, confirm, meanwhile, receipt)
                 if trailer is not None:
                     trailer.replies = replies[len(more) :]
         except ConnectionFailure as failure:
@@ -303,7 +327,7 @@ def _damaged(reply: Sequence[Any]) -> bool:
     return bool(reply[0] == b"STALE" or (reply[0] == b"CORRUPT" and reply[1] == _LEDGER))
 
 
-def _replayed(context: Context, state: _Try, reply: list[Any]) -> Sequence[Any] | None:
+def _replayed(context: Context, state: Attempt, reply: list[Any]) -> Sequence[Any] | None:
     """Return the answer of an earlier try, which the ledger kept; None when the plan came too late, and can be sent again.
 
     Raises:
@@ -328,7 +352,9 @@ def _replayed(context: Context, state: _Try, reply: list[Any]) -> Sequence[Any] 
     raise StoreUnavailableError(f"a write was given up before it reached the server at {context.address}")
 
 
-def _earlier_answer(context: Context, state: _Try, error: KeyweaveError, confirm: int) -> Flow[Sequence[Any]]:
+def _earlier_answer(
+    context: Context, state: Attempt, error: KeyweaveError, confirm: int
+) -> Flow[Sequence[Any]]:
     """Return the answer of an earlier try after a later one was refused; raise the refusal when none was applied."""
     try:
         reply = yield from recall(context, state.plan.partition, state.ticket, confirm=confirm > 0)

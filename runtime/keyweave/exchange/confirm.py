@@ -73,7 +73,10 @@ def _confirmed(context: Context, level: Durability, flow: Flow[T], end: float) -
             try:
                 if type(effect) is Send and waits:
                     answer, reason = yield from _exchange(context, level, effect, end)
-                    lacking = lacking or reason
+                    if effect.receipt is not None:
+                        effect.receipt.unconfirmed = reason
+                    else:
+                        lacking = lacking or reason
                 else:
                     answer = yield effect
             except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it
@@ -83,9 +86,15 @@ def _confirmed(context: Context, level: Durability, flow: Flow[T], end: float) -
         failure = None
     if lacking is None:
         return result
-    raise DurabilityError(
-        f"the write is there, and the server at {context.address} did not confirm durable='{level.level}' in time: {lacking}",
-        level=level.level,
+    raise unconfirmed(context, lacking, result)
+
+
+def unconfirmed(context: Context, lacking: str, result: Any) -> DurabilityError:
+    """Return the error of an operation with a write that was not confirmed; `lacking` says in words what was missing."""
+    level = context.durability.level if context.durability is not None else ""
+    return DurabilityError(
+        f"the write is there, and the server at {context.address} did not confirm durable='{level}' in time: {lacking}",
+        level=level,
         result=result,
     )
 

@@ -5,7 +5,6 @@ Locks provide liveness: transactions on the same row queue. The revision guards 
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
 from keyweave.changes.unit import UnitOfWork
@@ -14,7 +13,6 @@ from keyweave.errors import (
     AuthenticationError,
     CorruptDocumentError,
     KeyweaveError,
-    LockTimeoutError,
     StoreTimeoutError,
     TransactionRequiredError,
 )
@@ -25,7 +23,9 @@ from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of
 from keyweave.read.get import find, is_live, remember_loaded
+from keyweave.read.line import Held, give, is_passed_on, line_up, lock_timed_out, pass_on
 from keyweave.store.context import Context
+from keyweave.store.turns import LockQueue
 
 R = TypeVar("R", bound=Record)
 
@@ -99,10 +99,19 @@ def _live_row(context: Context, entity: Entity[R], key: str, document: bytes | N
     return record
 
 
+def lock_row(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, wait: float) -> Flow[None]:
+    """Acquire the lock of a row for a unit that only holds it, without reading the row.
+
+    Raises:
+        LockTimeoutError: the lock was not free within `wait` seconds, or by the operation's deadline.
+    """
+    yield from _lock(context, unit, entity, key, wait, None)
+
+
 def _lock(
     context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, timeout: float, extra: Command | None
 ) -> Flow[list[Reply] | None]:
-    """Acquire the lock of a row.
+    """Acquire the lock of a row, in the order in which the transactions of this process ask for it.
 
     Returns:
         The row's document and the reply of `extra`, if they were read in the exchange that acquired the lock.
@@ -110,16 +119,40 @@ def _lock(
     Raises:
         LockTimeoutError: the lock was not free within `timeout` seconds, or by the operation's deadline.
     """
-    partition = context.partition(entity)
-    name = partition.lock(entity.name, key)
+    name = context.partition(entity).lock(entity.name, key)
     if name in unit.locks:
         return None
-    ttl = int(context.policy.lock_ttl * 1000)
     started = context.monotonic()
+    queue = yield from line_up(context, entity, key, name, started, timeout)
+    try:
+        return (yield from _acquire(context, unit, entity, key, queue, started, timeout, extra))
+    finally:
+        if name not in unit.locks:
+            pass_on(context, name, queue)
+
+
+def _acquire(
+    context: Context,
+    unit: UnitOfWork,
+    entity: Entity[Any],
+    key: str,
+    queue: LockQueue,
+    started: float,
+    timeout: float,
+    extra: Command | None,
+) -> Flow[list[Reply] | None]:
+    """Acquire the lock on the server, unless this process has it already; see `_lock`."""
+    partition = context.partition(entity)
+    name = partition.lock(entity.name, key)
+    # If an earlier transaction of this process was interrupted, the lock on the server may hold the token of the queue.
+    token = queue.token = queue.token or unit.token
+    ttl = int(context.policy.lock_ttl * 1000)
     attempt = 0
+    if queue.considerate:
+        yield from _pause(context, entity, key, started, 1)
     while True:
         # After a lost reply the SET is repeated and fails. The token in the lock then shows that this unit owns it.
-        commands: tuple[Command, ...] = (("SET", name, unit.token, "NX", "PX", ttl), ("GET", name))
+        commands: tuple[Command, ...] = (("SET", name, token, "NX", "PX", ttl), ("GET", name))
         # The server runs a pipeline in order, so these reads happen under the lock. While the unit waits for the lock,
         # it does not send them.
         reads = attempt == 0 and unit.change_of(entity, key) is None
@@ -130,39 +163,39 @@ def _lock(
             acquired, owner, *read = yield from _ask_with_script(context, commands, 3)
         except (AuthenticationError, CorruptDocumentError):
             # A read failed, but the SET before it may have succeeded. Releasing the lock of another owner does nothing.
-            unit.locks[name] = (entity.name, context.monotonic())
+            unit.locks[name] = Held(entity.name, context.monotonic(), token, queue)
             raise
         except StoreTimeoutError as error:
             if attempt and out_of_time(error):
-                raise _lock_timed_out(context, entity, key, context.monotonic() - started) from None
+                raise lock_timed_out(context, entity, key, context.monotonic() - started) from None
             raise
         now = context.monotonic()
         waited = now - started
-        if acquired is not None or owner == unit.token.encode():
-            unit.locks[name] = (entity.name, now)
+        if acquired is not None or owner == token.encode():
+            unit.locks[name] = Held(entity.name, now, token, queue)
+            if acquired is not None:
+                queue.begin(now)
             if attempt:
                 context.state.stats.lock_waited(entity.name, waited, timed_out=False)
             return read if reads else None
         if waited >= timeout:
-            raise _lock_timed_out(context, entity, key, waited)
+            raise lock_timed_out(context, entity, key, waited)
         if not attempt:
             context.state.stats.wait_for_lock()
-        try:
-            yield Sleep(context.random.uniform(0.0005, min(0.02, 0.002 * (1 + attempt))))
-        except ConnectionFailure:
-            raise _lock_timed_out(
-                context, entity, key, waited
-            ) from None  # the deadline leaves no time to try again
         attempt += 1
+        yield from _pause(context, entity, key, started, attempt)
 
 
-def _lock_timed_out(context: Context, entity: Entity[Any], key: str, waited: float) -> LockTimeoutError:
-    context.state.stats.lock_waited(entity.name, waited, timed_out=True)
-    return LockTimeoutError(
-        f"{entity.row(key)}: the row stayed locked for {waited:.1f} s",
-        waited=waited,
-        key=entity.shown(key),
-    )
+def _pause(context: Context, entity: Entity[Any], key: str, started: float, attempt: int) -> Flow[None]:
+    """Pause before another attempt to acquire a lock.
+
+    Raises:
+        LockTimeoutError: the deadline leaves no time for it.
+    """
+    try:
+        yield Sleep(context.random.uniform(0.0005, min(0.02, 0.002 * attempt)))
+    except ConnectionFailure:
+        raise lock_timed_out(context, entity, key, context.monotonic() - started) from None
 
 
 def _ask_with_script(context: Context, commands: tuple[Command, ...], plain: int) -> Flow[list[Reply]]:
@@ -179,27 +212,38 @@ def _ask_with_script(context: Context, commands: tuple[Command, ...], plain: int
 
 
 def unlock_trailer(context: Context, unit: UnitOfWork) -> Trailer | None:
-    """Return the command that releases the transaction's locks, to follow its plan; None when it holds no lock.
+    """Return the command that releases the transaction's locks, to follow its plan; None when it has none to release.
 
-    If the plan has to be repeated, its guards keep the rows safe without the locks.
+    If the plan has to be repeated, its guards keep the rows safe without the locks. A lock for which another transaction of
+    this process waits is passed on instead.
     """
-    if not unit.locks:
+    locks = {name: held for name, held in unit.locks.items() if not is_passed_on(context, held)}
+    if not locks:
         return None
+    unit.releasing = tuple(locks)
     sha = context.scripts["unlock"].sha
-    return Trailer(*_unlocking(context, "EVALSHA", sha, unit.locks, unit.token))
+    return Trailer(*_unlocking(context, "EVALSHA", sha, locks))
+
+
+def unlocked(context: Context, unit: UnitOfWork, trailer: Trailer | None) -> None:
+    """Note that the commands of a trailer have released locks, if they have."""
+    if trailer is None or not trailer.replies or not all(_ran(reply) for reply in trailer.replies):
+        return
+    _forget(context, {name: unit.locks.pop(name) for name in unit.releasing if name in unit.locks})
 
 
 def unlock(context: Context, unit: UnitOfWork) -> Flow[None]:
     """Release the locks that a transaction holds. A lock that cannot be released expires by its TTL."""
-    if not unit.locks:
+    locks = _pass_on_locks(context, unit)
+    if not locks:
         return
-    locks, unit.locks = unit.locks, {}
     try:
-        calls = [command[3:] for command in _unlocking(context, "EVALSHA", "", locks, unit.token)]
+        calls = [command[3:] for command in _unlocking(context, "EVALSHA", "", locks)]
         yield from ask_scripts(context, "unlock", tuple([(each[:-1], each[-1:]) for each in calls]))
     except KeyweaveError:
         return  # the transaction has committed or failed already, so this error must not replace its outcome
-    record_hold_times(context, locks)
+    finally:
+        _forget(context, locks)
 
 
 def unlock_quickly(context: Context, unit: UnitOfWork) -> Flow[None]:
@@ -207,41 +251,68 @@ def unlock_quickly(context: Context, unit: UnitOfWork) -> Flow[None]:
 
     A server that does not answer at once may still release them; otherwise they expire by their TTL.
     """
-    if not unit.locks:
+    locks = _pass_on_locks(context, unit)
+    if not locks:
         return
-    locks, unit.locks = unit.locks, {}
     script = context.scripts["unlock"]
-    for verb, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
-        try:
-            replies: list[Reply] = yield Send(_unlocking(context, verb, text, locks, unit.token), _GIVING_UP)
-        except ConnectionFailure:
-            return
-        refusal = next((reply for reply in replies if type(reply) is ServerError), None)
-        if refusal is None:
-            record_hold_times(context, locks)
-            return
-        if refusal.code != "NOSCRIPT":
-            return
+    try:
+        for verb, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
+            try:
+                replies: list[Reply] = yield Send(_unlocking(context, verb, text, locks), _GIVING_UP)
+            except ConnectionFailure:
+                return
+            refusal = next((reply for reply in replies if type(reply) is ServerError), None)
+            if refusal is None or refusal.code != "NOSCRIPT":
+                return
+    finally:
+        _forget(context, locks)
 
 
-def _unlocking(
-    context: Context, verb: str, sha_or_text: str, locks: Collection[str], token: str
-) -> list[Command]:
-    """Return the calls of the script that release locks: one, if it has no more words than it may have."""
+def leave_lock(context: Context, unit: UnitOfWork) -> None:
+    """Leave the locks of a unit that may not send anything any more. Those that no other transaction takes over expire by their TTL."""
+    _forget(context, _pass_on_locks(context, unit))
+
+
+def _ran(reply: Reply) -> bool:
+    return type(reply) is not ServerError
+
+
+def _pass_on_locks(context: Context, unit: UnitOfWork) -> dict[str, Held]:
+    """Pass the locks on for which another transaction of this process waits, and return the others."""
+    locks, unit.locks = unit.locks, {}
+    kept = {}
+    for name, held in locks.items():
+        if is_passed_on(context, held) and give(held.queue):
+            held.queue.passed += 1
+            record_hold_times(context, {name: held})
+        else:
+            kept[name] = held
+    return kept
+
+
+def _forget(context: Context, locks: dict[str, Held]) -> None:
+    """Let the next transaction of this process acquire locks that were released on the server."""
+    for name, held in locks.items():
+        held.queue.token = None
+        pass_on(context, name, held.queue)
+    record_hold_times(context, locks)
+
+
+def _unlocking(context: Context, verb: str, sha_or_text: str, locks: dict[str, Held]) -> list[Command]:
+    """Return the calls of the script that release locks: one for each token, if it has no more words than it may have."""
+    names: dict[str, list[str]] = {}
+    for name, held in locks.items():
+        names.setdefault(held.token, []).append(name)
     most = most_keys(context)
-    if most is None or len(locks) <= most:
-        return [(verb, sha_or_text, len(locks), *locks, token)]
-    keys = tuple(locks)
-    parts = [keys[start : start + most] for start in range(0, len(keys), most)]
-    return [(verb, sha_or_text, len(part), *part, token) for part in parts]
+    return [
+        (verb, sha_or_text, len(part), *part, token)
+        for token, keys in names.items()
+        for part in ([keys] if most is None else [keys[at : at + most] for at in range(0, len(keys), most)])
+    ]
 
 
-def record_hold_times(context: Context, locks: dict[str, tuple[str, float]]) -> None:
-    """Record how long released locks were held.
-
-    Args:
-        locks: entity name and monotonic time of acquisition, by the lock's key.
-    """
+def record_hold_times(context: Context, locks: dict[str, Held]) -> None:
+    """Record how long released locks were held."""
     now = context.monotonic()
-    for entity, since in locks.values():
-        context.state.stats.lock_held(entity, now - since)
+    for held in locks.values():
+        context.state.stats.lock_held(held.entity, now - held.since)

@@ -9,6 +9,7 @@ A slot that was damaged on the server is not used again: no client can know what
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -99,6 +100,12 @@ class Ledger:
         self._unsettled.append(ticket.slot)
         if len(self._unsettled) > _UNSETTLED:
             self._free.append(self._unsettled.popleft())
+
+    def resume(self, ticket: Ticket) -> None:
+        """Keep the slot of a plan that was left open for the caller that sends it again."""
+        if ticket.session == self.session:
+            with contextlib.suppress(ValueError):
+                self._unsettled.remove(ticket.slot)
 
     def settled(self, ticket: Ticket) -> None:
         """Take back a slot that was left open."""

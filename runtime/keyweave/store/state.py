@@ -13,6 +13,7 @@ from keyweave.store.durability import Durability
 from keyweave.store.ledger import Ledger
 from keyweave.store.recent import Recent
 from keyweave.store.stats import Stats
+from keyweave.store.turns import LockQueue, Turns, WriteQueue
 
 
 @dataclass(slots=True)
@@ -36,6 +37,8 @@ class StoreState:
         searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
             `keyweave.expiry.search`. An operation takes one out while it works on it.
         packers: what packs the plans that write one row, by the entity's name; None where plans are not packed.
+        writers: callers that write one row, by entity name and key; see `keyweave.write.group`.
+        lockers: transactions that lock one row, by the key of the lock; see `keyweave.read.lock`.
         confirmable: the levels of durability on which the server is known to confirm writes.
         levels: the contexts of writes that are confirmed on a level of their own.
     """
@@ -55,5 +58,7 @@ class StoreState:
     access_paths: dict[tuple[Hashable, ...], Candidates] = field(default_factory=dict)
     searches: dict[str, Any] = field(default_factory=dict)
     packers: dict[str, RowPacker | None] = field(default_factory=dict)
+    writers: Turns[WriteQueue] = field(default_factory=lambda: Turns(WriteQueue))
+    lockers: Turns[LockQueue] = field(default_factory=lambda: Turns(LockQueue))
     confirmable: set[Durability] = field(default_factory=set)
     levels: dict[Durability | None, Any] = field(default_factory=dict, repr=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable
+from threading import Event
 from types import TracebackType
 from typing import Final, TypeVar
 
@@ -16,7 +17,7 @@ from keyweave.connection.direct import wire
 from keyweave.connection.direct.link_sync import Link
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.settings import ConnectionSettings
-from keyweave.effects import Call, Flow, Send, Sleep
+from keyweave.effects import Call, Flow, Send, Sleep, Wait
 from keyweave.errors import ConfigurationError
 from keyweave.sync.channel import open_channel
 
@@ -113,6 +114,8 @@ class Shell:
                             raise ConfigurationError(
                                 "the function is asynchronous and the store is blocking; use the asyncio store"
                             )
+                    elif type(effect) is Wait:
+                        answer = _wait(effect, until)
                     else:
                         raise TypeError(f"a flow yielded {type(effect).__name__}, which is not an effect")
                 except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it
@@ -140,3 +143,22 @@ class Shell:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _wait(effect: Wait, until: float | None) -> bool:
+    """Wait for a signal, but not beyond `until`.
+
+    Raises:
+        ConnectionFailure: the reason is `deadline`.
+    """
+    signal = effect.signal
+    if signal.is_set:
+        return True
+    seconds = effect.seconds if until is None else min(effect.seconds, until - time.monotonic())
+    announced = Event()
+    signal.attach(announced.set)
+    announced.wait(seconds)
+    answer: bool = effect.signal.is_set
+    if not answer and seconds < effect.seconds:
+        raise wire.deadline_passed()
+    return answer

@@ -20,7 +20,8 @@ from keyweave.model.keytext import checked_text
 from keyweave.store.context import Context
 from keyweave.write.chunk import ROWS
 from keyweave.write.delete import discard
-from keyweave.write.many import another, caught, commit_run, listed
+from keyweave.write.many import caught, commit_run, listed
+from keyweave.write.share_error import another
 
 
 def delete_many(

@@ -8,13 +8,11 @@ is refused then because an ended or changed row is in the way goes the way of a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, Final, TypeAlias, TypeVar
 
 from keyweave.changes.answer import Refusal, Status
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.plan import Plan
-from keyweave.changes.unsettled import Unsettled
 from keyweave.commit.commit import commit, commit_each, refused
 from keyweave.effects import Flow
 from keyweave.errors import (
@@ -33,6 +31,7 @@ from keyweave.model.record import Record
 from keyweave.store.context import Context
 from keyweave.write.chunk import Chunk, Chunks, independent
 from keyweave.write.save import create, upsert
+from keyweave.write.share_error import another, unknown_for
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -171,7 +170,9 @@ def commit_run(
             outcomes += yield from commit_run(context, part)
         return outcomes
     except OutcomeUnknownError as error:
-        return [_unknown(error, change) for change in changes]
+        return [
+            unknown_for(error, change.record if change.prepared is not None else True) for change in changes
+        ]
     except StoreUnavailableError as error:
         return [another(error) for _ in changes]
     except KeyweaveError as error:
@@ -191,22 +192,3 @@ def caught(flow: Flow[T]) -> Flow[T | KeyweaveError]:
         return (yield from flow)
     except KeyweaveError as error:
         return error
-
-
-def another(error: KeyweaveError) -> KeyweaveError:
-    """Return the same error for another row."""
-    same = type(error).__new__(
-        type(error), *error.args
-    )  # a copy would call constructors, which have arguments of their own
-    same.__dict__ |= error.__dict__
-    same.__cause__ = error.__cause__
-    return same
-
-
-def _unknown(error: OutcomeUnknownError, change: Change) -> KeyweaveError:
-    """Return the error of one row of a plan whose outcome is unknown; settling it settles the others."""
-    same = another(error)
-    if isinstance(error.unsettled, Unsettled) and isinstance(same, OutcomeUnknownError):
-        result = change.record if change.prepared is not None else True
-        same.unsettled = replace(error.unsettled, result=result)
-    return same

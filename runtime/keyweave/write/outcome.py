@@ -48,9 +48,16 @@ def outcome(context: Context, error: OutcomeUnknownError) -> Flow[Settled]:
 
 def _settle(context: Context, error: OutcomeUnknownError, unsettled: Unsettled) -> Flow[Settled]:
     fate = unsettled.fate
-    if fate.applied is None:
-        fate.applied = yield from _look_up(context, error, unsettled)
-    settled = Settled(fate.applied, unsettled.result if fate.applied else None)
+    applied = fate.applied
+    if applied is None:
+        try:
+            applied = yield from _look_up(context, error, unsettled)
+        except OutcomeUnknownError:
+            applied = fate.applied  # another caller of the plan may have learned it meanwhile
+            if applied is None:
+                raise
+        fate.applied = applied
+    settled = Settled(applied, unsettled.result if applied else None)
     error.unsettled = settled
     return settled
 

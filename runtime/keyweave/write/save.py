@@ -9,23 +9,24 @@ from keyweave.changes.answer import Status
 from keyweave.changes.change import replacement
 from keyweave.commit.commit import refused
 from keyweave.document.codec import Prepared
-from keyweave.effects import Call, ConnectionFailure, Flow, Sleep
+from keyweave.effects import ConnectionFailure, Flow, Sleep
 from keyweave.errors import (
     ConfigurationError,
     ConflictError,
     NotLoadedError,
     OutcomeUnknownError,
-    TransactionConflictError,
     ValidationError,
 )
 from keyweave.exchange.handshake import require_built
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ViewEntry
 from keyweave.model.fidelity import same_value
-from keyweave.model.record import MEMORY, Record, Stored, memory_of, remember
-from keyweave.read.get import find, get
+from keyweave.model.record import MEMORY, Record, Stored, memory_of
+from keyweave.read.get import get
 from keyweave.store.context import Context
+from keyweave.write.batch import Alter, Put, call, key_changed
 from keyweave.write.buffer import buffer_create, buffer_save, buffer_upsert
+from keyweave.write.group import exhausted, pass_on, write_together
 from keyweave.write.put import put
 from keyweave.write.require_empty import require_empty
 from keyweave.write.settle import settle
@@ -71,7 +72,7 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
         if refusal.status is not Status.COUNT:
             raise refused(refusal)
         yield from require_empty(context, entity, if_none, values)
-    raise _exhausted(context, entity, prepared.key)
+    raise exhausted(context, entity, prepared.key)
 
 
 def _values_in(prepared: Prepared, entity: Entity[Any], view: str) -> tuple[str, ...] | None:
@@ -114,7 +115,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         else entity.key_of(snapshot) == prepared.key
     )
     if not same:
-        raise _key_changed(entity, snapshot, prepared.snapshot)
+        raise key_changed(entity, snapshot, prepared.snapshot)
     if context.unit is not None:
         yield from buffer_save(context, entity, record, stored, prepared)
         return record
@@ -139,34 +140,46 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
     if context.unit is not None:
         yield from buffer_upsert(context, entity, record, prepared)
         return record
+    turns, name = context.state.writers, (entity.name, prepared.key)
+    queue = turns.begin(name)
+    if queue is None:
+        written: R = yield from write_together(context, entity, prepared.key, Put(record, prepared))
+        return written
+    lost = False
+    try:
+        lost = not (yield from _upsert_alone(context, entity, record, stored, prepared))
+    finally:
+        if not lost:
+            pass_on(context, name, queue)
+    if lost:
+        queue.lost, queue.outdated = 2, True
+        written = yield from write_together(context, entity, prepared.key, Put(record, prepared), queue)
+    return record
+
+
+def _upsert_alone(
+    context: Context, entity: Entity[R], record: R, stored: Stored | None, prepared: Prepared
+) -> Flow[bool]:
+    """Try an upsert on what this process knows of the row, then on what the server says; return False if both were outdated."""
+    codec = context.codecs[entity.name]
     if stored is not None and entity.key_of(codec.snapshot_of(stored)) != prepared.key:
         stored = None
     guess = context.state.recent.get(entity.name, prepared.key)
     if guess is not None and (stored is None or guess.revision > stored.revision):
         stored = guess
         prepared = codec.rebased(prepared, stored)
-    for attempt in range(context.policy.attempts):
+    for attempt in range(min(2, context.policy.attempts)):
         refusal = yield from put(context, codec, record, stored, prepared, with_document=attempt == 0)
         if refusal is None:
-            return record
+            return True
         if refusal.status not in (Status.EXISTS, Status.CHANGED, Status.MISSING):
             raise refused(refusal)
         if attempt > 0 or (stored is not None and stored is not guess):
             context.state.stats.conflict(entity.name)
-        if refusal.document is not None:
-            stored = codec.read_memory(refusal.document)
-        elif attempt == 0:
-            stored = None  # the row was deleted, so the next attempt is an insert
-        else:
-            # Read the row after the pause: a document in the refusal would be outdated by then.
-            try:
-                yield Sleep(context.backoff(attempt))
-            except ConnectionFailure:
-                raise _exhausted(context, entity, prepared.key, attempt + 1) from None
-            current = yield from find(context, entity, prepared.key)
-            stored = memory_of(current) if current is not None else None
+        # Without a document, the row was deleted, so the next attempt is an insert.
+        stored = codec.read_memory(refusal.document) if refusal.document is not None else None
         prepared = codec.rebased(prepared, stored)
-    raise _exhausted(context, entity, prepared.key)
+    return False
 
 
 def change(
@@ -185,16 +198,56 @@ def change(
         TransactionConflictError: every attempt lost to other writers.
         Exception: any exception of `function`; nothing was written.
     """
+    if context.unit is not None:
+        return (yield from _change_inside(context, entity, key, function, quiet=quiet))
+    turns, name = context.state.writers, (entity.name, key)
+    queue = turns.begin(name)
+    if queue is None:
+        changed: R = yield from write_together(context, entity, key, Alter(key, function, quiet=quiet))
+        return changed
+    lost = False
+    try:
+        written = yield from _change_alone(context, entity, key, function, quiet=quiet)
+        lost = written is None
+    finally:
+        if not lost:
+            pass_on(context, name, queue)
+    if written is None:
+        queue.lost, queue.outdated = 2, True
+        written = yield from write_together(context, entity, key, Alter(key, function, quiet=quiet), queue)
+    return written
+
+
+def _change_alone(
+    context: Context, entity: Entity[R], key: str, function: Callable[[R], Any], *, quiet: bool
+) -> Flow[R | None]:
+    """Try a change on what this process knows of the row, then on the row as it is; return None if both were outdated."""
     found: R | None = None
-    guess = context.state.recent.get(entity.name, key) if context.unit is None else None
+    guess = context.state.recent.get(entity.name, key)
     if guess is not None:
-        written, found = yield from _change_remembered(context, entity, guess, function, quiet=quiet)
-        if written is not None:
-            return written
+        done, found = yield from _change_remembered(context, entity, guess, function, quiet=quiet)
+        if done is not None:
+            return done
+    record = found if found is not None else (yield from get(context, entity, key))
+    record = yield from call(entity, function, record)
+    stored = memory_of(record)
+    if quiet and stored is not None and same_value(record, context.codec(entity).snapshot_of(stored)):
+        return record
+    try:
+        saved: R = yield from save(context, entity, record)
+    except OutcomeUnknownError:
+        raise
+    except ConflictError:
+        return None
+    return saved
+
+
+def _change_inside(
+    context: Context, entity: Entity[R], key: str, function: Callable[[R], Any], *, quiet: bool
+) -> Flow[R]:
+    """Change a row inside a transaction."""
     for attempt in range(context.policy.attempts):
-        record = found if found is not None else (yield from get(context, entity, key))
-        found = None
-        record = yield from _call(entity, function, record)
+        record = yield from call(entity, function, (yield from get(context, entity, key)))
         stored = memory_of(record)
         if quiet and stored is not None and same_value(record, context.codec(entity).snapshot_of(stored)):
             return record
@@ -206,26 +259,8 @@ def change(
             try:
                 yield Sleep(context.backoff(attempt))
             except ConnectionFailure:
-                raise _exhausted(context, entity, key, attempt + 1) from None
-    raise _exhausted(context, entity, key)
-
-
-def _call(entity: Entity[R], function: Callable[[R], Any], record: R) -> Flow[R]:
-    """Return the record that `function` changed or returned. It takes over the memory of `record`."""
-    stored = memory_of(record)
-    answer = yield Call(function, record)
-    if answer is None or answer is record:
-        return record
-    if type(answer) is not entity.record:
-        raise ValidationError(
-            f"{entity.name}: the function given to change must return None or the record, "
-            f"it returned a {type(answer).__name__}",
-            entity=entity.name,
-            rule="change",
-        )
-    if stored is not None:
-        remember(answer, stored)
-    return answer
+                raise exhausted(context, entity, key, attempt + 1) from None
+    raise exhausted(context, entity, key)
 
 
 def _change_remembered(
@@ -240,7 +275,7 @@ def _change_remembered(
     """
     codec = context.codecs[entity.name]
     try:
-        record = yield from _call(entity, function, codec.fresh_record(guess))
+        record = yield from call(entity, function, codec.fresh_record(guess))
         prepared = codec.prepare(record, guess)
     except Exception:  # noqa: BLE001 - the cached row may be outdated; the caller retries with the row itself
         return None, None
@@ -255,28 +290,9 @@ def _change_remembered(
     return None, codec.load(refusal.document) if refusal.document is not None else None
 
 
-def _key_changed(entity: Entity[Any], before: Any, after: Any) -> ValidationError:
-    """Return the error for a record with another key than the row that it was loaded from."""
-    name = next(each for each in entity.key_fields if getattr(before, each) != getattr(after, each))
-    text = f"{entity.name}.{name}: the key of a stored row cannot change; create another row"
-    return ValidationError(text, entity=entity.name, field=name, rule="key")
-
-
 def _named(entity: Entity[Any], record: Any) -> str:
     """Return how a message names the row of a record that was not checked."""
     try:
         return entity.row(entity.stored_key(entity.key_in(record)))
     except ValidationError:
         return entity.name
-
-
-def _exhausted(
-    context: Context, entity: Entity[Any], key: str, attempts: int | None = None
-) -> TransactionConflictError:
-    """Return the error for a write that lost every attempt, or all `attempts` that the deadline left time for."""
-    attempts = attempts or context.policy.attempts
-    return TransactionConflictError(
-        f"{entity.row(key)}: a write lost all {attempts} attempts to other writers",
-        attempts=attempts,
-        key=entity.shown(key),
-    )

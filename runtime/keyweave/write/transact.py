@@ -11,10 +11,10 @@ from typing import Any
 
 from keyweave.changes.unit import UnitOfWork
 from keyweave.document.codec import op_of
-from keyweave.effects import Call, ConnectionFailure, Flow, Reply, ServerError, Sleep
+from keyweave.effects import Call, ConnectionFailure, Flow, Sleep
 from keyweave.errors import ConflictError, OutcomeUnknownError, TransactionConflictError
 from keyweave.model.record import Stored
-from keyweave.read.lock import record_hold_times, unlock, unlock_quickly, unlock_trailer
+from keyweave.read.lock import leave_lock, unlock, unlock_quickly, unlock_trailer, unlocked
 from keyweave.store.context import Context
 from keyweave.write.settle import settle
 
@@ -55,6 +55,7 @@ def transact(
         except GeneratorExit:
             # The flow was closed, so it may not yield an effect any more. The locks expire by their TTL.
             unit.roll_back()
+            leave_lock(context, unit)
             raise
         except BaseException:
             unit.roll_back()
@@ -108,16 +109,10 @@ def _attempt(
             error.unsettled.result = result
         raise
     finally:
-        if trailer is not None and trailer.replies and _all_ran(trailer.replies):
-            locks, unit.locks = unit.locks, {}
-            record_hold_times(context, locks)
+        unlocked(context, unit, trailer)
     if refusal is None:
         return result
     raise _Retry
-
-
-def _all_ran(replies: list[Reply]) -> bool:
-    return all(type(reply) is not ServerError for reply in replies)
 
 
 def _version(stored: Stored | None) -> tuple[int, str] | None:

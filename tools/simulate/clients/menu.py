@@ -91,6 +91,7 @@ MENU: Final = (
     Dish(
         "counter.rest", 1, lambda source: (f"c{source.randrange(COUNTERS)}", source.choice((0.05, 0.3, 1.1)))
     ),
+    Dish("counter.raise", 1, _one("c", COUNTERS)),
     Dish("counter.get", 2, _one("c", COUNTERS)),
     Dish("counter.merge", 2, _one("c", COUNTERS)),
     Dish("counter.pair", 3, _two("c", COUNTERS)),

@@ -12,7 +12,7 @@ from functools import partial
 from types import GeneratorType
 from typing import Any, Final, Protocol
 
-from keyweave.effects import Call, ConnectionFailure, Effect, Send, Sleep
+from keyweave.effects import Call, ConnectionFailure, Effect, Send, Sleep, Wait
 from keyweave.errors import KeyweaveError, OutcomeUnknownError
 from keyweave.exchange.handshake import handshake
 from keyweave.health.connect import connect
@@ -260,6 +260,10 @@ class Task:
                 moment = world.timeline.now + max(1, int(effect.seconds * 1_000_000))
                 world.timeline.at(moment, self._wake, self._pause)
                 return
+            elif kind is Wait:
+                assert isinstance(effect, Wait)
+                self._wait(effect)
+                return
             else:
                 assert isinstance(effect, Call)
                 try:
@@ -283,6 +287,23 @@ class Task:
     def _wake(self, pause: int) -> None:
         if pause == self._pause:
             self._go(None, None)
+
+    def _wait(self, effect: Wait) -> None:
+        """Go on when the signal is set, when the time has passed, or when the budget of the call has."""
+        timeline, signal = self.process.world.timeline, effect.signal
+        self._pause += 1
+        pause, until = self._pause, self._budget.until
+        left = effect.seconds if until is None else min(effect.seconds, until - self.process.monotonic())
+
+        def go_on(out_of_time: bool) -> None:
+            if pause != self._pause:
+                return
+            self._pause += 1
+            late = out_of_time and not signal.is_set and left < effect.seconds
+            self._go(signal.is_set, deadline_passed() if late else None)
+
+        timeline.at(timeline.now + max(1, int(left * 1_000_000)), go_on, True)
+        signal.attach(lambda: timeline.at(timeline.now, go_on, False))
 
     def _ended(self, failure: BaseException | None) -> None:
         world, act = self.process.world, self.act

@@ -32,6 +32,17 @@ def counter_change(actor: Actor, key: str) -> Program:
     yield from actor.call(change(actor.context, kind("Counter"), key, function))
 
 
+def counter_raise(actor: Actor, key: str) -> Program:
+    """Count once, and raise: nothing of it may be written, also if others count at the same time."""
+
+    def function(record: Any) -> None:
+        actor.act.begin_try()
+        _append(actor, record)
+        raise Aborted
+
+    yield from actor.call(change(actor.context, kind("Counter"), key, function))
+
+
 def counter_rest(actor: Actor, key: str, less: float) -> Program:
     """Count once, so shortly before the server drops this client's ledger that a retry may come behind it."""
     seconds = max(0.0, actor.ledger_ends() - less)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tools.simulate.judge.rows import Rows
 
 if TYPE_CHECKING:
+    from tools.simulate.history import Act
     from tools.simulate.run import Run
 
 
@@ -22,13 +24,9 @@ def check_promises(run: Run, rows: Rows) -> set[str]:
             for token in _tokens(record):
                 seen.setdefault(token, f"{name} {key} holds it")
     for act in run.history.acts:
-        for touch in act.touches:
-            if touch.read in refused and act.token != touch.read and touch.read not in undone:
-                seen.setdefault(touch.read, f"{act.kind} {act.token} read it in {touch.key}")
-        for listed in act.lists:
-            for token in listed.tokens:
-                if token in refused and token != act.token and token not in undone:
-                    seen.setdefault(token, f"{act.kind} {act.token} read it in counter {listed.key}")
+        for token, where in _read(act):
+            if token in refused and token not in undone and not _together(act, refused[token]):
+                seen.setdefault(token, f"{act.kind} {act.token} read it in {where}")
     for loss in run.history.losses:
         for token in sorted(loss.written):
             if token in undone:
@@ -41,6 +39,20 @@ def check_promises(run: Run, rows: Rows) -> set[str]:
             checker = "promise, in doubt" if act.doubts else "promise"
             run.complain(checker, f"{act.kind} {token} ended with {error}, but {where}", act)
     return refused.keys() & seen.keys()
+
+
+def _read(act: Act) -> Iterator[tuple[str, str]]:
+    """Tokens of other operations that an operation read, and where."""
+    for touch in act.touches:
+        if touch.read is not None and touch.read != act.token:
+            yield touch.read, touch.key
+    for listed in act.lists:
+        yield from ((token, f"counter {listed.key}") for token in listed.tokens if token != act.token)
+
+
+def _together(reader: Act, refused: Act) -> bool:
+    """Whether an operation may have read what another one of its process never wrote: they share a plan that failed."""
+    return reader.who[0] == refused.who[0] and not reader.done
 
 
 def _tokens(record: Any) -> list[str]:

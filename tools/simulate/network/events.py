@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tools.simulate.history import History, Loss
@@ -16,6 +16,7 @@ from tools.simulate.server.node import REFUSALS, Entry, Node
 
 _REGISTER: Final = re.compile(rb"\}:((?:Item|Box):[^:]+)$")
 _REVISION: Final = re.compile(rb'\{"revision":(\d+)')
+_OP: Final = re.compile(rb'"op":"([^"]*)"')
 _APPLIED: Final = re.compile(rb"(\d+) OK")
 _TOKEN: Final = re.compile(rb'"token":"([^"]*)"')
 
@@ -98,9 +99,12 @@ class Events:
             keep -= 1
         lost = self._node.lose_tail(keep)
         if lost:
-            tokens = frozenset(_token(entry) for entry in lost)
+            shared = self._history.shared
+            tokens = frozenset(token for entry in lost for token in _tokens(entry, shared))
             registers = registers_of(self._node.database)
-            written = frozenset(_token(entry) for entry in lost if _writes(entry))
+            written = frozenset(
+                token for entry in lost for token in _tokens(entry, shared) if _writes(entry, token)
+            )
             loss = Loss(
                 tick=self._history.tick(),
                 tokens=tokens,
@@ -109,7 +113,9 @@ class Events:
                 kept=keep,
                 revisions=revisions_in(lost),
                 answers=answers_in(lost),
-                applied=frozenset(_token(entry) for entry in lost if answers_in([entry])),
+                applied=frozenset(
+                    token for entry in lost if answers_in([entry]) for token in _tokens(entry, shared)
+                ),
             )
             self._history.losses.append(loss)
             if self._trace.recording:
@@ -117,14 +123,20 @@ class Events:
                 self._trace.say(self._timeline.now, None, f"SERVER lost {len(lost)} steps, of {names}")
 
 
-def _token(entry: Entry) -> str:
+def _tokens(entry: Entry, shared: Mapping[bytes, tuple[str, ...]]) -> set[str]:
+    """The operations that made a step of the file."""
     process, task, operation, _ = entry.tag
-    return f"{process}-{task}-{operation}"
+    found = {f"{process}-{task}-{operation}"}
+    for effect in entry.effects:
+        match = _OP.search(effect[2]) if effect[0] == "put" else None
+        if match is not None:
+            found.update(shared.get(match[1], ()))
+    return found
 
 
-def _writes(entry: Entry) -> bool:
-    """Whether a step of the file wrote the token of its operation."""
-    word = f'"{_token(entry)}"'.encode()
+def _writes(entry: Entry, token: str) -> bool:
+    """Whether a step of the file wrote the token of an operation."""
+    word = f'"{token}"'.encode()
     return any(effect[0] == "put" and word in effect[2] for effect in entry.effects)
 
 
