@@ -29,6 +29,8 @@ class UnitOfWork:
         conflict: the error of a write that was refused because another writer changed the row first, or None.
         ended: whether the attempt has ended; later changes would never be written.
         until: the monotonic time at which the transaction's budget ends; None: each exchange has its own.
+        trusting: whether writes of rows that the attempt has not read are checked by its plan alone, and not at once.
+        unchecked: the changes that no exchange has checked.
         locks: what the attempt holds of each lock, by the lock's key; see `keyweave.read.line.Held`.
         releasing: keys of the locks that the commands behind its plan release.
     """
@@ -46,13 +48,17 @@ class UnitOfWork:
         "locks",
         "releasing",
         "token",
+        "trusting",
+        "unchecked",
         "until",
         "watched",
     )
 
-    def __init__(self, token: str, until: float | None = None) -> None:
+    def __init__(self, token: str, until: float | None = None, *, trusting: bool = False) -> None:
         self.token: Final = token
         self.until: Final = until
+        self.trusting: Final = trusting
+        self.unchecked: list[Change] = []
         self.group: str | None = None
         self.ended = False
         self.changes: dict[tuple[str, str], Change] = {}
@@ -104,6 +110,11 @@ class UnitOfWork:
     def change_of(self, entity: Entity[Any], key: str) -> Change | None:
         """Return the buffered change of a row, or None."""
         return self.changes.get((entity.name, key))
+
+    def trusts(self, entity: Entity[Any], key: str) -> bool:
+        """Return whether a write of a row is checked by the plan alone: this attempt does so, and has not read the row."""
+        row = (entity.name, key)
+        return self.trusting and not (row in self.changes or row in self.loaded or row in self.watched)
 
     def has_changes(self, entity: Entity[Any]) -> bool:
         """Return whether a row of `entity` has a buffered change."""

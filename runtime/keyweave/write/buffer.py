@@ -2,11 +2,17 @@
 
 One pipeline reads the row, the owners of its unique values and the targets of its references. What the transaction
 has read before is not read again, because the guards of the commit detect later changes.
+
+The first attempt of a transaction trusts: it takes for granted that a row which it creates is new, that one which it saves is as
+it was loaded, and that their unique values and references are in order. The guards of its plan check that. If one of them does not hold,
+or if the function raises an error and `in_order` finds a reason to doubt, the function runs again, and every write is checked at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from keyweave.changes.change import Change, replacement
@@ -55,10 +61,12 @@ def buffer_create(
         UniqueViolationError, ReferenceViolationError: as for a write outside a transaction.
     """
     unit = _unit_of(context, entity)
-    present, facts = yield from _current_row(context, unit, entity, prepared)
-    if present is not None:
-        raise entity.taken(prepared.key)
     change = replacement(context.codecs[entity.name], record, None, prepared)
+    facts: _Lookup | None = None
+    if not unit.trusts(entity, prepared.key):
+        present, facts = yield from _current_row(context, unit, entity, prepared)
+        if present is not None:
+            raise entity.taken(prepared.key)
     if if_none is not None:
         yield from require_empty(context, entity, *if_none)
         change.counts = [(entity, *if_none, unit.changed_members(entity, *if_none))]
@@ -78,6 +86,10 @@ def buffer_save(
     unit = _unit_of(context, entity)
     own = unit.change_of(entity, prepared.key)
     revision: int | None = stored.revision
+    if unit.trusts(entity, prepared.key):
+        change = replacement(context.codecs[entity.name], record, stored, prepared)
+        yield from _buffer(context, unit, change, None)
+        return
     loaded = unit.loaded.get((entity.name, prepared.key))
     if own is not None or (loaded is not None and loaded.revision == stored.revision):
         facts = yield from _look_up(context, unit, entity, prepared, stored, None)
@@ -85,9 +97,8 @@ def buffer_save(
             latest = buffered_memory(own)
             revision = latest.revision if latest is not None else None
     else:
-        name = context.partition(entity).document(entity.name, prepared.key)
         facts = yield from _look_up(
-            context, unit, entity, prepared, stored, ("GETRANGE", name, 0, HEAD_LENGTH - 1)
+            context, unit, entity, prepared, stored, _head_of(context, entity, prepared.key)
         )
         head = read_head(facts.row or b"")
         revision = head.revision if head is not None else None
@@ -165,19 +176,10 @@ def _look_up(
 ) -> Flow[_Lookup]:
     """Read what the checks of a write need: the reply to `row`, and the claims and references that `old` lacks."""
     partition = context.partition(entity)
-    before = context.codec(entity).entries_of(old) if old is not None and entity.uniques else []
-    claims = [claim for claim in claims_of(prepared.entries) if claim not in before]
-    fields = {
-        reference.field: (target, value)
-        for reference, target, value in _new_references(context, entity, prepared, old)
-        if unit.change_of(target, value) is None
-    }
+    claims, fields = _facts_needed(context, unit, entity, prepared, old)
     commands: list[Command] = [] if row is None else [row]
     commands += [("HGET", partition.claims(entity.name, claim.unique), claim.value) for claim in claims]
-    commands += [
-        ("GETRANGE", context.partition(target).document(target.name, value), 0, HEAD_LENGTH - 1)
-        for target, value in fields.values()
-    ]
+    commands += [_head_of(context, target, value) for target, value in fields.values()]
     if not commands:
         return _Lookup()
     replies = iter((yield from ask(context, tuple(commands))))
@@ -186,6 +188,20 @@ def _look_up(
         owners=dict(zip(claims, replies, strict=False)),
         heads=dict(zip(fields, replies, strict=False)),
     )
+
+
+def _facts_needed(
+    context: Context, unit: UnitOfWork, entity: Entity[Any], prepared: Prepared, old: Stored | None
+) -> tuple[list[ClaimEntry], dict[str, tuple[Entity[Any], str]]]:
+    """Return the claims that `old` lacks, and by field the targets of the references that it lacks and the unit does not change."""
+    before = context.codec(entity).entries_of(old) if old is not None and entity.uniques else []
+    claims = [claim for claim in claims_of(prepared.entries) if claim not in before]
+    fields = {
+        reference.field: (target, value)
+        for reference, target, value in _new_references(context, entity, prepared, old)
+        if unit.change_of(target, value) is None
+    }
+    return claims, fields
 
 
 def _new_references(
@@ -204,10 +220,54 @@ def _new_references(
     return found
 
 
-def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
-    """Check a write against the store and the unit's changes, then buffer it."""
+def in_order(context: Context, unit: UnitOfWork) -> Flow[bool]:
+    """Return whether nothing speaks against the writes that no exchange has checked, so that each would have passed its checks."""
+    commands: list[Command] = []
+    expected: list[Callable[[Any], bool]] = []
+    for change in unit.unchecked:
+        entity, prepared = change.entity, change.prepared
+        assert prepared is not None
+        commands.append(_head_of(context, entity, change.key))
+        expected.append(partial(_is_as, change.old))
+        claims, references = _facts_needed(context, unit, entity, prepared, change.old)
+        for claim in claims:
+            commands.append(
+                ("HGET", context.partition(entity).claims(entity.name, claim.unique), claim.value)
+            )
+            expected.append(partial(_is_free, change.key))
+        for target, value in references.values():
+            commands.append(_head_of(context, target, value))
+            expected.append(_stays)
+    replies = yield from ask(context, tuple(commands))
+    return all(fits(reply) for fits, reply in zip(expected, replies, strict=True))
+
+
+def _head_of(context: Context, entity: Entity[Any], key: str) -> Command:
+    return ("GETRANGE", context.partition(entity).document(entity.name, key), 0, HEAD_LENGTH - 1)
+
+
+def _is_as(stored: Stored | None, reply: bytes) -> bool:
+    if stored is None:
+        return not reply
+    head = read_head(reply)
+    return head is not None and head.revision == stored.revision and not head.expires
+
+
+def _is_free(key: str, reply: bytes | None) -> bool:
+    return reply is None or reply.decode() == key
+
+
+def _stays(reply: bytes) -> bool:
+    head = read_head(reply)
+    return head is not None and not head.expires
+
+
+def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup | None) -> Flow[None]:
+    """Check a write against the store, as far as `facts` are given, and against the unit's changes, then buffer it."""
     record, prepared = change.record, change.prepared
     assert prepared is not None and record is not None
+    if facts is None:
+        unit.unchecked.append(change)
     yield from _check_claims(context, unit, change, facts)
     yield from _check_references(context, unit, change, facts)
     unit.save_memory(record, change.entity.managed)
@@ -224,14 +284,15 @@ def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) 
         change.entity.manage(target, created if created > 0 else now, now)
 
 
-def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
+def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup | None) -> Flow[None]:
     entity = change.entity
     wanted = [claim for claim in claims_of(change.new_entries) if claim not in change.old_entries]
     for claim in wanted:
         buffered = unit.owner(entity, claim.unique, claim.value)
         if buffered is not None and buffered.key != change.key:
             raise entity.violated(claim.unique, change.key)
-    for claim in wanted:
+    for claim in wanted if facts is not None else ():
+        assert facts is not None
         owner = facts.owners[claim]
         if owner is None or owner.decode() == change.key:
             continue
@@ -241,13 +302,17 @@ def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Lo
             raise entity.violated(claim.unique, change.key)
 
 
-def _check_references(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup) -> Flow[None]:
+def _check_references(
+    context: Context, unit: UnitOfWork, change: Change, facts: _Lookup | None
+) -> Flow[None]:
     assert change.prepared is not None
     for reference, target, value in _new_references(context, change.entity, change.prepared, change.old):
         own = unit.change_of(target, value)
         if own is not None:
             if own.prepared is None:
                 raise dangling_reference(change.entity, reference.field, change.key)
+            continue
+        if facts is None:
             continue
         head = read_head(facts.heads[reference.field])
         if head is None or (

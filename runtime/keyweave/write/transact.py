@@ -12,15 +12,26 @@ from typing import Any
 from keyweave.changes.unit import UnitOfWork
 from keyweave.document.codec import op_of
 from keyweave.effects import Call, ConnectionFailure, Flow, Sleep
-from keyweave.errors import ConflictError, OutcomeUnknownError, TransactionConflictError
+from keyweave.errors import (
+    ConflictError,
+    KeyweaveError,
+    OutcomeUnknownError,
+    StoreUnavailableError,
+    TransactionConflictError,
+)
 from keyweave.model.record import Stored
 from keyweave.read.lock import leave_lock, unlock, unlock_quickly, unlock_trailer, unlocked
 from keyweave.store.context import Context
+from keyweave.write.buffer import in_order
 from keyweave.write.settle import settle
 
 
 class _Retry(Exception):
     """Another writer changed a row first; the transaction has to run again."""
+
+
+class _Doubt(Exception):
+    """A write may not pass a check that the attempt left to its plan; the transaction has to run again with every check."""
 
 
 def transact(
@@ -43,11 +54,16 @@ def transact(
         TransactionTooLargeError: the commit needs a longer command than the policy permits; nothing was written.
         Exception: any exception of `function`; nothing was written.
     """
-    attempt, attempts = 0, context.policy.attempts
-    for attempt in range(attempts):
-        unit = UnitOfWork(context.state.ledger.new_op(), until)
+    attempt, attempts, trusting = 0, context.policy.attempts, True
+    while attempt < attempts:
+        unit = UnitOfWork(context.state.ledger.new_op(), until, trusting=trusting)
         try:
             result = yield from _attempt(context, unit, bind, function)
+        except _Doubt:
+            unit.roll_back()
+            trusting = False
+            yield from unlock(context, unit)
+            continue
         except _Retry:
             unit.roll_back()
             context.state.stats.conflict()
@@ -64,11 +80,12 @@ def transact(
         else:
             yield from unlock(context, unit)
             return result
+        attempt += 1
         try:
-            yield Sleep(context.backoff(attempt))
+            yield Sleep(context.backoff(attempt - 1))
         except ConnectionFailure:
             break  # the deadline leaves no time for another attempt
-    attempts = attempt + 1
+    attempts = attempt
     raise TransactionConflictError(
         f"a transaction lost all {attempts} attempts to other writers", attempts=attempts
     )
@@ -80,9 +97,13 @@ def _attempt(
     try:
         result = yield Call(function, bind(context.inside(unit)))
     except ConflictError as error:
-        if error is not unit.conflict:
-            raise
-        raise _Retry from error
+        if error is unit.conflict:
+            raise _Retry from error
+        yield from _doubt(context, unit, error)
+        raise
+    except Exception as error:
+        yield from _doubt(context, unit, error)
+        raise
     finally:
         unit.ended = True
     changes = [
@@ -112,7 +133,24 @@ def _attempt(
         unlocked(context, unit, trailer)
     if refusal is None:
         return result
-    raise _Retry
+    raise _Doubt if unit.unchecked else _Retry
+
+
+def _doubt(context: Context, unit: UnitOfWork, error: Exception) -> Flow[None]:
+    """After an error of the function, look whether an earlier write would have raised another one.
+
+    Raises:
+        _Doubt: one may have.
+    """
+    if not unit.unchecked or isinstance(error, StoreUnavailableError):
+        return
+    unit.ended = True
+    try:
+        good = yield from in_order(context, unit)
+    except KeyweaveError:
+        return
+    if not good:
+        raise _Doubt from error
 
 
 def _version(stored: Stored | None) -> tuple[int, str] | None:
