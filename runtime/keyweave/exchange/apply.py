@@ -131,10 +131,10 @@ def apply(
         state = Attempt(context, plan, begun)
         return _finish(context, state, trailer, first=first, repeatable=repeatable, meanwhile=meanwhile)
     if trailer.attempt is None:
-        trailer.attempt = Attempt(context, plan)
+        trailer.attempt = Attempt(context, plan, begun)
     else:
         context.state.ledger.resume(trailer.attempt.ticket)
-    return _finish(context, trailer.attempt, trailer)
+    return _finish(context, trailer.attempt, trailer, first=first)
 
 
 def apply_each(context: Context, plans: Sequence[Plan]) -> Flow[list[Outcome | KeyweaveError]]:

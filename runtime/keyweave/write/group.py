@@ -24,7 +24,7 @@ from keyweave.errors import (
     TransactionConflictError,
     TransactionTooLargeError,
 )
-from keyweave.exchange.apply import Sending
+from keyweave.exchange.apply import Begun, Sending
 from keyweave.exchange.ask import failure_error
 from keyweave.exchange.confirm import unconfirmed
 from keyweave.expiry.tend import sweep_after_write
@@ -35,6 +35,7 @@ from keyweave.read.lock import leave_lock, lock_row, unlock, unlock_trailer, unl
 from keyweave.store.context import Context
 from keyweave.store.turns import WriteQueue
 from keyweave.write.batch import Batch, Member, Task, Write
+from keyweave.write.put import first_try, remembered
 from keyweave.write.settle import clean_up
 from keyweave.write.share_error import another, unknown_for
 
@@ -250,9 +251,9 @@ class _Part:
             trailer = unlock_trailer(context, queue.lock) if queue.lock is not None else None
             batch.finish(context, self._entity)
             batch.sending = Sending(*(trailer.commands if trailer is not None else ()))
-        sending, fresh = batch.sending, queue.lost == 0  # after a pause a document would be outdated
+        sending = batch.sending
         try:
-            refusal = yield from commit(context, batch.changes, with_document=fresh, trailer=sending)
+            refusal = yield from self._commit(queue, batch, sending)
         except KeyweaveError as error:
             batch.reopen()
             yield from self._fail(queue, batch, error)
@@ -264,6 +265,18 @@ class _Part:
         else:
             batch.reopen()  # the plan was answered, so no other caller may send it on
             yield from self._meet(queue, batch, refusal)
+
+    def _commit(self, queue: WriteQueue, batch: Batch, sending: Sending) -> Flow[Refusal | None]:
+        """Commit the change of the batch. The plan of a caller that is alone is sent packed: no other one could take it over."""
+        context, fresh = self._context, queue.lost == 0  # after a pause a document would be outdated
+        begun: Begun | None = None
+        if len(batch.members) == 1 and queue.lock is None and context.durability is None:
+            (change,) = batch.changes
+            assert change.prepared is not None
+            begun = yield from first_try(context, change.prepared, change.old, with_document=fresh)
+            if begun is not None and remembered(context, begun, change.prepared, change.record):
+                return None
+        return (yield from commit(context, batch.changes, with_document=fresh, trailer=sending, begun=begun))
 
     def _close(self, queue: WriteQueue, batch: Batch) -> bool:
         """Let no caller leave the batch any more; return False if it has to be made again because one has left."""
