@@ -37,5 +37,5 @@ PACKAGE = Package(
         "unlock",
     ),
     fingerprint="4bc01998907bfdcbf40b5606ef1fd595f95c8b70e5734f1b9eebd5acd679a6f3",
-    format=2,
+    format=3,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The format of generated code. A store opens only generated code of the format that its runtime knows.
 
 A change that needs code to be generated again raises this number, and `keyweave.opening.prepare.FORMAT` with it.

@@ -137,7 +137,7 @@ def new_users(store: Store, *keys: str) -> Insertion:
     made.guard_exists(USER, "v", USER, keys[0], "email")
     rows = [User(id=key, email=f"{key}@x", role=Role.USER) for key in keys]
     bodies = [f',"id":"{key}","email":"{key}@x","role":"user"}}'.encode() for key in keys]
-    made.insert(bodies, [USER.entries(row) for row in rows])
+    made.insert(context.view_prefixes(USER), bodies, rows)
     return made
 
 

@@ -34,6 +34,7 @@ PRICE: Entity[Any] = Entity(
     known=frozenset(),
     entries=lambda record, other=None: [],
     check=lambda record: None,
+    places=lambda keys, record, other=None: ([], []),
 )
 
 

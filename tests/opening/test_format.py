@@ -23,11 +23,11 @@ from keyweave_generator import stamp
 NOWHERE = "redis://nowhere.invalid"
 
 OLDER = (
-    "the generated package compozy_store has format 0, and this version of keyweave runs format 2; "
+    "the generated package compozy_store has format 0, and this version of keyweave runs format 3; "
     "the code is older: run `keyweave generate` with this version, and deploy what it writes"
 )
 NEWER = (
-    "the generated package compozy_store has format 3, and this version of keyweave runs format 2; "
+    "the generated package compozy_store has format 4, and this version of keyweave runs format 3; "
     "the code is newer: upgrade keyweave, or run `keyweave generate` with this version"
 )
 
@@ -52,7 +52,7 @@ OPEN: dict[str, Callable[[], object]] = {
 }
 
 
-@pytest.mark.parametrize(("number", "message"), [(0, OLDER), (3, NEWER)])
+@pytest.mark.parametrize(("number", "message"), [(0, OLDER), (4, NEWER)])
 @pytest.mark.parametrize("way", OPEN)
 def test_a_store_of_another_format_is_not_opened(
     monkeypatch: pytest.MonkeyPatch, way: str, number: int, message: str
@@ -61,7 +61,7 @@ def test_a_store_of_another_format_is_not_opened(
     with pytest.raises(FormatError) as refused:
         OPEN[way]()
     assert str(refused.value) == message
-    assert (refused.value.found, refused.value.known) == (number, 2)
+    assert (refused.value.found, refused.value.known) == (number, 3)
     assert isinstance(refused.value, ConfigurationError)
 
 
@@ -80,14 +80,14 @@ def test_code_from_before_formats_had_numbers_is_older() -> None:
 
 
 def test_a_wrong_option_is_reported_after_a_wrong_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PACKAGE, "format", 3)
+    monkeypatch.setattr(PACKAGE, "format", 4)
     with pytest.raises(FormatError):
         prepare(PACKAGE, "no url at all", attempts=-1)
 
 
 @pytest.mark.parametrize("command", ["check", "doctor", "sweep", "acl"])
 def test_a_command_ends_with_the_error_in_one_line(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    monkeypatch.setattr(PACKAGE, "format", 3)
+    monkeypatch.setattr(PACKAGE, "format", 4)
     result = CliRunner().invoke(app, [command, "--package", "compozy_store", "--url", NOWHERE])
     assert result.exit_code == 2
     assert NEWER in result.stderr

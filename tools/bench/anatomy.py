@@ -10,7 +10,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tools.bench.bare import BareSide, pack
+from keyweave.connection.direct.wire import pack
+from tools.bench.bare import BareSide
 from tools.bench.case import Case, Turn
 from tools.bench.data import Data
 from tools.bench.results import Anatomy

@@ -22,8 +22,9 @@ import redis
 import redis.asyncio
 
 from compozy_store import PACKAGE, Component, Status, TaskState, WorkflowState, aio, sync
+from keyweave.changes.packed import RowPacker
 from keyweave.changes.plan import Plan
-from keyweave.effects import Command, Flow, Send
+from keyweave.effects import Command, Flow, Packed, Send
 from keyweave.model.record import memory_of
 from tools.bench import telemetry
 from tools.bench.core_handles import handles
@@ -74,12 +75,12 @@ def page_command(store: Any) -> Command:
 
 
 class Captured:
-    """Keeps the command of the last plan."""
+    """Keeps the command of the last plan, packed or not."""
 
     def __init__(self) -> None:
         self.last: list[Any] = []
         self._sequence = 0
-        self._original = Plan.command
+        self._original, self._packing = Plan.command, RowPacker.put
 
     def __enter__(self) -> Captured:
         original, captured = self._original, self
@@ -89,11 +90,21 @@ class Captured:
             captured.last = list(made)
             return made
 
+        packing = self._packing
+
+        def put(packer: RowPacker, *arguments: Any, **options: Any) -> Packed | None:
+            made = packing(packer, *arguments, **options)
+            if made is not None:
+                captured.last = [int(word) if word.isdecimal() else word for word in made]
+            return made
+
         Plan.command = command  # type: ignore[assignment, method-assign]
+        RowPacker.put = put  # type: ignore[assignment, method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
         Plan.command = self._original  # type: ignore[method-assign]
+        RowPacker.put = self._packing  # type: ignore[method-assign]
 
     def renewed(self, record: TaskState) -> list[Any]:
         """The same bytes with the revision that the row has now, and a place of their own in the ledger: a new plan."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from keyweave.changes.answer import Applied, Guard, Outcome, Refusal
 from keyweave.changes.plan import Plan
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
-from keyweave.model.entry import CREATED, REVISION, Entry, ViewEntry
+from keyweave.model.entry import CREATED, REVISION
 
 Group: TypeAlias = list[Any]
 """The words of the entries of one list or constraint, as `apply` expects them behind `inserts`: four, then those of the rows."""
 
 _HEAD: Final = 4
+
+_MOMENTS: Final = (CREATED, REVISION)
 
 
 class Insertion(Plan):
@@ -39,21 +41,58 @@ class Insertion(Plan):
         self.guards += [Guard("absent", entity, key) for key in keys]
         self.written += [(entity, key) for key in keys]
 
-    def insert(self, bodies: Sequence[bytes], entries: Sequence[list[Entry]]) -> None:
+    def insert(self, prefixes: Mapping[str, str], bodies: Sequence[bytes], rows: Sequence[Any]) -> None:
         """Write the rows, with one command for each view and each constraint.
 
         Args:
+            prefixes: what the keys of each view begin with, as `places` expects it.
             bodies: as in `Prepared`, of each row in order.
-            entries: every entry of each row.
+            rows: the rows as they will be read.
         """
         entity = self._entity
         self.changes_documents, self.only_removes = True, False
-        groups = entry_groups(entity, entries, self._view, self._claim)
+        groups = self._groups(prefixes, rows)
         self._verbs |= dict.fromkeys(("insert", *(group[0] for group in groups)))
         cut = len(self.partition.document_prefix(entity.name))
         self._row_words += ("inserts", 1, self._rows, cut, *bodies, len(groups))
         for group in groups:
             self._row_words += group
+
+    def _groups(self, prefixes: Mapping[str, str], rows: Sequence[Any]) -> list[Group]:
+        """Return the groups of the entries of rows, which are numbered from 1 on."""
+        entity, places = self._entity, self._entity.places
+        texts = {view.order for view in entity.views.values() if view.by_text}
+        lists: dict[str, Group] = {}
+        constraints: dict[str, Group] = {}
+        for number, row in enumerate(rows, 1):
+            sets, claims = places(prefixes, row)
+            for order, member, score, keys in sets:
+                word: tuple[Any, ...] = (number, score)
+                if order in texts:
+                    word = (member,)
+                elif score in _MOMENTS:
+                    word = (number,)
+                for key in keys:
+                    group = lists.get(key)
+                    if group is None:
+                        scores = "text" if order in texts else "revision" if len(word) == 1 else ""
+                        number_of = self._views.setdefault(key, len(self._views) + 1)
+                        group = lists[key] = ["add", number_of, 0, scores]
+                    group += word
+            for claim in claims:
+                group = constraints.get(claim.unique)
+                if group is None:
+                    group = ["claim", self._claim(entity, claim.unique), 0, ""]
+                    constraints[claim.unique] = group
+                group += (number, claim.value)
+        every = list(range(1, len(rows) + 1))
+        groups = [*lists.values(), *constraints.values()]
+        for group in groups:
+            if group[3] == "revision" and group[_HEAD:] == every:
+                group[2:] = 0, "every"
+            else:
+                group[2] = (len(group) - _HEAD) // (1 if group[3] else 2)
+        return groups
 
     def outcome(self, reply: Sequence[Any]) -> Outcome:  # noqa: D102 - Plan
         outcome = super().outcome(reply)
@@ -61,65 +100,3 @@ class Insertion(Plan):
             return outcome
         ((first, _, _),) = outcome.heads
         return Applied(tuple([(first + each, first + each, 0) for each in range(self._rows)]))
-
-
-def entry_groups(
-    entity: Entity[Any],
-    rows: Sequence[list[Entry]],
-    number_view: Callable[[Entity[Any], str, Sequence[str]], int],
-    number_claims: Callable[[Entity[Any], str], int],
-) -> list[Group]:
-    """Return the groups of the entries of rows, which are numbered from 1 on.
-
-    Args:
-        entity: the entity of the rows.
-        rows: every entry of each row.
-        number_view: returns the number of the list for some values of a view.
-        number_claims: returns the number of the claims of a unique constraint.
-    """
-    groups: list[Group] = []
-    known: dict[Any, Group] = {}
-    latest: dict[str, tuple[Any, Group, str]] = {}
-    for number, entries in enumerate(rows, 1):
-        for entry in entries:
-            if isinstance(entry, ViewEntry):
-                values = entry.values
-                found = latest.get(entry.view)
-                # Neighbours are often in one list. Comparing values is faster than hashing them: Python code hashes a member of an
-                # enum.
-                if found is None or found[0] != values:
-                    place = (entry.view, values)
-                    group = known.get(place)
-                    if group is None:
-                        view = number_view(entity, entry.view, values)
-                        group = known[place] = ["add", view, 0, _scores(entity, entry)]
-                        groups.append(group)
-                    found = latest[entry.view] = values, group, group[3]
-                _, group, scores = found
-                if scores == "revision":
-                    group.append(number)
-                elif scores:
-                    group.append(entry.member)
-                else:
-                    group += (number, entry.score)
-            else:
-                group = known.get(entry.unique)
-                if group is None:
-                    group = ["claim", number_claims(entity, entry.unique), 0, ""]
-                    known[entry.unique] = group
-                    groups.append(group)
-                group += (number, entry.value)
-    every = list(range(1, len(rows) + 1))
-    for group in groups:
-        if group[3] == "revision" and group[_HEAD:] == every:
-            group[2:] = 0, "every"
-        else:
-            group[2] = (len(group) - _HEAD) // (1 if group[3] else 2)
-    return groups
-
-
-def _scores(entity: Entity[Any], entry: ViewEntry) -> str:
-    """Return what stands for the scores of a view's entries: `revision`, `text`, or nothing for numbers of their own."""
-    if entity.views[entry.view].by_text:
-        return "text"
-    return "revision" if entry.score in (CREATED, REVISION) else ""

@@ -7,6 +7,7 @@ after all. A test compares both, word for word.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -67,8 +68,9 @@ class RowPacker:
     """Packs the plans that write rows of one entity, for one store.
 
     Args:
-        entity: the entity, whose generated code has `index_places`.
+        entity: the entity, whose rows are written.
         partition: where its rows are.
+        prefixes: what the keys of each view begin with.
         sha: digest of the script `apply`.
         grace_ms: milliseconds between a row's deadline and its native TTL.
         writer: digest of the indexes that this code keeps.
@@ -90,9 +92,15 @@ class RowPacker:
     )
 
     def __init__(
-        self, entity: Entity[Any], partition: Partition, *, sha: str, grace_ms: int, writer: str
+        self,
+        entity: Entity[Any],
+        partition: Partition,
+        prefixes: Mapping[str, str],
+        *,
+        sha: str,
+        grace_ms: int,
+        writer: str,
     ) -> None:
-        assert entity.places is not None
         self.partition: Final = partition
         self._places: Final = entity.places
         self._evalsha: Final = _word("EVALSHA") + _word(sha)
@@ -104,10 +112,7 @@ class RowPacker:
             (each, partition.document_prefix(each.target), each.target == entity.name)
             for each in entity.references
         ]
-        self._prefixes: Final = {
-            name: (partition.view_prefix if view.selecting else partition.whole_view)(entity.name, name)
-            for name, view in entity.views.items()
-        }
+        self._prefixes: Final = prefixes
         self._claims: Final = {name: partition.claims(entity.name, name) for name in entity.uniques}
         self._session = self._fixed = ""
 

@@ -37,7 +37,8 @@ def insertion(context: Context, entity: Entity[Any], rows: list[Prepared]) -> In
                 if type(entry) is ClaimEntry:
                     plan.guard_free(entity, entry)
     _guard_targets(context, plan, entity, rows)
-    plan.insert([row.body for row in rows], [row.entries for row in rows])
+    prefixes = context.view_prefixes(entity)
+    plan.insert(prefixes, [row.body for row in rows], [row.snapshot for row in rows])
     return plan
 
 

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from keyweave.errors import ConfigurationError
+from keyweave.model.entity import Entity
 
 _VALUE_ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A"})
 _ESCAPED: Final = re.compile(r"(?:[^%]|%25|%3A)*", re.DOTALL)
@@ -138,9 +139,12 @@ class Partition:
         prefix = self._prefixes[entity, view] = f"{self.tag}{self._stored.get(name, name)}:"
         return prefix
 
-    def whole_view(self, entity: str, view: str) -> str:
-        """Return the key of the sorted set of a view without fields."""
-        return self.view(entity, view, ())
+    def view_prefixes(self, entity: Entity[Any]) -> dict[str, str]:
+        """Return what the keys of each view of `entity` begin with: the whole key of a view without fields."""
+        return {
+            name: self.view_prefix(entity.name, name) if view.selecting else self.view(entity.name, name, ())
+            for name, view in entity.views.items()
+        }
 
     def claims(self, entity: str, unique: str) -> str:
         """Return the key of a unique constraint's hash, which maps each normalized value to its owner's id."""

@@ -187,7 +187,7 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
         merges: by the name of the list field.
         entries: the generated `index_entries`: from a record, every index entry that it implies; given also another state of the
             row, those in which the two may differ.
-        places: the generated `index_places`: the same by key, from the keys of the views; None in older generated code.
+        places: the generated `index_places`: the same by key, from what the keys of the views begin with.
         check: raises `CheckViolationError`.
         normalize: trims and derives values in place and returns whether it changed anything; None when the entity
             needs no normalization.
@@ -221,7 +221,7 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
     known: frozenset[str]
     entries: Callable[..., list[Entry]]
     check: Callable[[R], None]
-    places: Callable[..., Places] | None = None
+    places: Callable[..., Places]
     normalize: Callable[[R], bool] | None = None
     normalize_key: Callable[[Any], str] | None = None
     key_kind: str = "str"

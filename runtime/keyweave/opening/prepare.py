@@ -22,7 +22,7 @@ from keyweave.store.retention import Lifetime, resolve
 from keyweave.store.strategy import NO_READS, Strategy
 from keyweave.telemetry.configure import telemetry_of
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The format of generated code that this version runs. The generator writes the same number."""
 
 _LOG: Final = logging.getLogger("keyweave")

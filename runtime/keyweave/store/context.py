@@ -159,7 +159,7 @@ class Context:
         """Return what packs the plans that write one row of `entity`; None where plans are not packed."""
         packers = self.state.packers
         if entity.name not in packers:
-            packs = self.direct and self.policy.command_words is None and entity.places is not None
+            packs = self.direct and self.policy.command_words is None
             packers[entity.name] = self._new_packer(entity) if packs else None
         return packers[entity.name]
 
@@ -167,10 +167,19 @@ class Context:
         return RowPacker(
             entity,
             self.partition(entity),
+            self.view_prefixes(entity),
             sha=self.scripts["apply"].sha,
             grace_ms=self.policy.grace_ms,
             writer=self.package.writer,
         )
+
+    def view_prefixes(self, entity: Entity[Any]) -> Mapping[str, str]:
+        """Return what the keys of each view of `entity` begin with, as its `places` expects it."""
+        known = self.state.view_prefixes
+        found = known.get(entity.name)
+        if found is None:
+            found = known[entity.name] = self.partition(entity).view_prefixes(entity)
+        return found
 
     def due_for_sweep(self, group: str) -> bool:
         """Count a write to `group`, and return whether this write should sweep: one of every `sweep_every` does."""

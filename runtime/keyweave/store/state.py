@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,7 @@ class StoreState:
         access_paths: cached candidates of filters, by entity, order and filtered fields.
         searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
             `keyweave.expiry.search`. An operation takes one out while it works on it.
+        view_prefixes: what the keys of each view begin with, by the name of the entity, then of the view.
         packers: what packs the plans that write one row, by the entity's name; None where plans are not packed.
         writers: callers that write one row, by entity name and key; see `keyweave.write.group`.
         lockers: transactions that lock one row, by the key of the lock; see `keyweave.read.lock`.
@@ -57,6 +58,7 @@ class StoreState:
     swept_by_writes: int = 0
     access_paths: dict[tuple[Hashable, ...], Candidates] = field(default_factory=dict)
     searches: dict[str, Any] = field(default_factory=dict)
+    view_prefixes: dict[str, Mapping[str, str]] = field(default_factory=dict)
     packers: dict[str, RowPacker | None] = field(default_factory=dict)
     writers: Turns[WriteQueue] = field(default_factory=lambda: Turns(WriteQueue))
     lockers: Turns[LockQueue] = field(default_factory=lambda: Turns(LockQueue))

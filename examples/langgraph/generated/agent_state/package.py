@@ -37,5 +37,5 @@ PACKAGE = Package(
         "unlock",
     ),
     fingerprint="11cb3fc6a40257813a3418ba1d66e29327f7f73a1c35e9f0536d2ae4be020e9a",
-    format=2,
+    format=3,
 )

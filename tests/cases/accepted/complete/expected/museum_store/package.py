@@ -37,5 +37,5 @@ PACKAGE = Package(
         "unlock",
     ),
     fingerprint="66841be4c1b943dc9cfbf3c4a2d5ef4e696ddd29ef16235348210e82ce6f70bc",
-    format=2,
+    format=3,
 )

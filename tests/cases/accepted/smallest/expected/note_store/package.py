@@ -37,5 +37,5 @@ PACKAGE = Package(
         "unlock",
     ),
     fingerprint="573b154ed8e0467532a82b9f54554c242cec58ce7c7143576bb9b99f8bf9e074",
-    format=2,
+    format=3,
 )
