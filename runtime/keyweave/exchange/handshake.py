@@ -34,7 +34,7 @@ def handshake(context: Context) -> Flow[None]:
     with rows has is not known, so none of them counts as built.
 
     Raises:
-        SchemaMismatchError: the namespace has an index with another definition.
+        SchemaMismatchError: the namespace has an index with another definition, or a group with another number of partitions.
         CorruptDocumentError: a registry cannot be read.
         StoreUnavailableError: or a subclass.
     """
@@ -42,6 +42,7 @@ def handshake(context: Context) -> Flow[None]:
     registries, written = yield from _read_with_clocks(context, partitions)
     commands: list[Command] = []
     for partition, registry in zip(partitions, registries, strict=True):
+        _require_number(context, partition, registry)
         own = indexes_of(context, partition)
         for stored, index in own.items():
             state = registry.indexes.get(stored)
@@ -74,6 +75,16 @@ def handshake(context: Context) -> Flow[None]:
     # Other threads read the set at the same time, so an index that stays unbuilt must never leave it.
     context.state.unbuilt.update(unbuilt)
     context.state.unbuilt.intersection_update(unbuilt)
+
+
+def _require_number(context: Context, partition: Partition, registry: Registry) -> None:
+    """Refuse a namespace whose group has more partitions: this code would look for rows in the wrong ones."""
+    number = context.package.groups[partition.group]
+    if partition.index == 0 and registry.partitions != number:
+        raise SchemaMismatchError(
+            f"group {partition.group}: the namespace has {registry.partitions} partitions, and this version of keyweave runs "
+            f"{number}; open it with a version that runs {registry.partitions}"
+        )
 
 
 def _read_with_clocks(
