@@ -5,6 +5,8 @@
     {...}:Entity.unique                                                     claims     HASH
     {...}:@clock  @expiry  @schema                                          one per partition
     {...}:@lock:Entity:<id>  @ledger:<session>  @aside:<op>:<key>                  locks, ledgers, keys set aside
+    {...}:@homes:Entity[.unique]                                            homes      HASH
+    {...}:@fence:Entity[.unique]:<value>                                    fences     HASH
 
 The partition is `0`, or `i.salt` for any other: `keyweave.keyspace.spread` gives each its slot by its salt.
 
@@ -165,6 +167,16 @@ class Partition:
     def ledger(self, session: str) -> str:
         """The key of a client's ledger: the answers of its latest plans."""
         return f"{self.tag}@ledger:{session}"
+
+    def homes(self, entity: str, unique: str = "") -> str:
+        """Return the key of the homes of an entity's keys, or of the values of a unique constraint."""
+        return f"{self.tag}@homes:{entity}.{unique}" if unique else f"{self.tag}@homes:{entity}"
+
+    def fence(self, entity: str, unique: str, value: str) -> str:
+        """Return the key of what refuses the epochs of a home; `unique` is empty for a row, whose id is `value`."""
+        return (
+            f"{self.tag}@fence:{entity}.{unique}:{value}" if unique else f"{self.tag}@fence:{entity}:{value}"
+        )
 
     def aside(self, op: str, key: str) -> str:
         """Return the key to which a repair moves a key of this partition that holds the wrong thing."""
