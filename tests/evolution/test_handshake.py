@@ -311,6 +311,14 @@ def test_a_namespace_with_more_partitions_is_not_opened(flavour: str) -> None:
             pass
 
 
+def test_a_number_that_another_store_registers_at_the_same_time_is_found() -> None:
+    """Between the first look at an empty namespace and the registration."""
+    scripted = Scripted()
+    others = [[b"partitions", b"16"], []]
+    with pytest.raises(SchemaMismatchError, match="the namespace has 16 partitions"):
+        scripted.run(handshake(scripted.context), [[[], 0, [], 0], [1] * 40, others])
+
+
 def test_a_number_of_partitions_that_cannot_be_read_is_a_damaged_registry(flavour: str) -> None:
     with opened(flavour, "damaged", OLD) as old:
         old.send(("HSET", old.db.session.context.keyspace.partition("notes").schema, "partitions", "many"))

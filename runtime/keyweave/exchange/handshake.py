@@ -41,8 +41,8 @@ def handshake(context: Context) -> Flow[None]:
     partitions = context.keyspace.partitions()
     registries, written = yield from _read_with_clocks(context, partitions)
     commands: list[Command] = []
+    _require_numbers(context, partitions, registries)
     for partition, registry in zip(partitions, registries, strict=True):
-        _require_number(context, partition, registry)
         own = indexes_of(context, partition)
         for stored, index in own.items():
             state = registry.indexes.get(stored)
@@ -64,6 +64,7 @@ def handshake(context: Context) -> Flow[None]:
         else:
             if not any(type(reply) is ServerError for reply in replies):
                 registries = yield from read_registries(context, partitions)
+                _require_numbers(context, partitions, registries)
     context.state.cursors = registries[0].cursors or context.state.cursors
     unbuilt = {
         index.name
@@ -77,14 +78,15 @@ def handshake(context: Context) -> Flow[None]:
     context.state.unbuilt.intersection_update(unbuilt)
 
 
-def _require_number(context: Context, partition: Partition, registry: Registry) -> None:
+def _require_numbers(context: Context, partitions: list[Partition], registries: list[Registry]) -> None:
     """Refuse a namespace whose group has more partitions: this code would look for rows in the wrong ones."""
-    number = context.package.groups[partition.group]
-    if partition.index == 0 and registry.partitions != number:
-        raise SchemaMismatchError(
-            f"group {partition.group}: the namespace has {registry.partitions} partitions, and this version of keyweave runs "
-            f"{number}; open it with a version that runs {registry.partitions}"
-        )
+    for partition, registry in zip(partitions, registries, strict=True):
+        number = context.package.groups[partition.group]
+        if partition.index == 0 and registry.partitions != number:
+            raise SchemaMismatchError(
+                f"group {partition.group}: the namespace has {registry.partitions} partitions, and this version of keyweave "
+                f"runs {number}; open it with a version that runs {registry.partitions}"
+            )
 
 
 def _read_with_clocks(
