@@ -38,7 +38,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
+.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -231,6 +231,12 @@ simulate: $(STAMP) ## Play seeds of clients and faults in virtual time (SEEDS=10
 simulate-fresh: $(STAMP) ## Play fresh seeds for some time, print them, end with the first that fails (SECONDS=120 JOBS=2)
 	@echo "simulate-fresh: fresh seeds for $(SECONDS) s on $(JOBS) processes"
 	@$(BIN)/python -m tools.simulate --seeds 1000000000 --seconds $(SECONDS) --jobs $(JOBS) $(SIMULATE_ARGS)
+
+simulate-homes: $(STAMP) ## Play seeds of the protocol of homes (SEEDS=1000 [FIRST=seed]); then plant faults in it
+	@echo "simulate-homes: $(SEEDS) seeds of races on one key and one unique value in several partitions"
+	@$(BIN)/python -m tools.simulate.homes --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST))
+	@$(BIN)/python -m tools.simulate.homes --seeds 20 --crashes $(if $(FIRST),--first $(FIRST))
+	@$(BIN)/python -m tools.simulate.homes --mutants
 
 simulate-mutants: $(STAMP) ## Plant faults in apply and in the runtime; the simulator has to find each
 	@echo "simulate-mutants: planted faults, each of which has to be found"

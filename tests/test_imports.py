@@ -86,6 +86,7 @@ RUNTIME_PACKAGES: Final = (
     "changes",
     "store",
     "exchange",
+    "homes",
     "commit",
     "expiry",
     "read",

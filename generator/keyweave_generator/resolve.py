@@ -111,7 +111,10 @@ def _groups(root: Node, problems: Problems) -> list[Group]:
         partitions = node.get("partitions")
         number = partitions.value if partitions is not None else 1
         if isinstance(number, int) and number > 1 and partitions is not None:
-            problems.add(partitions.position, f"group {node.name}: this release runs one partition per group")
+            reason = "this release runs one partition per group"
+            if number & (number - 1):
+                reason = f"{number} is no power of two, which a number of partitions must be"
+            problems.add(partitions.position, f"group {node.name}: {reason}")
         groups.append(Group(node.name, 1, node.child_text("doc")))
     return groups
 

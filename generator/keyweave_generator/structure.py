@@ -183,6 +183,8 @@ def _size_sentence(rule: str, value: object, limit: object, path: KeyPath) -> st
     match rule:
         case "minimum":
             return f"{quote(value)} is too small; the minimum is {limit}"
+        case "maximum":
+            return f"{quote(value)} is too large; the maximum is {limit}"
         case "minProperties" | "minItems" if limit == 1:
             return f"{quote(path[-1] if path else '')} must not be empty"
         case "minLength":

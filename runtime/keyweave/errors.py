@@ -3,7 +3,7 @@
     KeyweaveError
     ├── ConfigurationError            the program: a URL, an option or a schema override is invalid
     │   ├── FormatError               the generated code has a format that this version does not support
-    │   └── SchemaMismatchError       an index in the namespace has another definition than in this code
+    │   └── SchemaMismatchError       the namespace was made by code that defines it differently
     ├── ValidationError               the caller: a value breaks its field's type or limits
     │   ├── CheckViolationError       a named check of the entity does not hold
     │   ├── InvalidCursorError        the cursor is damaged or belongs to another query
@@ -73,7 +73,10 @@ class FormatError(ConfigurationError):
 
 
 class SchemaMismatchError(ConfigurationError):
-    """An index in the namespace has another definition in this code. Nothing was read or written."""
+    """An index in the namespace has another definition in this code, or a group has another number of partitions.
+
+    No row was read or written.
+    """
 
 
 class ValidationError(KeyweaveError, ValueError):

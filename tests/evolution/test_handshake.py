@@ -294,3 +294,33 @@ def test_without_a_registry_and_without_the_right_to_write_one_nothing_with_data
     groups = {name: entity.group for name, entity in scripted.context.package.entities.items()}
     assert {groups[name.partition(".")[0]] for name in unbuilt} == {first.group}
     assert first.group != second.group
+
+
+def test_a_namespace_with_more_partitions_is_not_opened(flavour: str) -> None:
+    """A later version made it. This one would look for rows in the wrong partitions."""
+    with opened(flavour, "partitions", OLD) as old:
+        key = old.db.session.context.keyspace.partition("notes").schema
+        old.send(("HSET", key, "partitions", 4))
+        before = old.send(("HGETALL", key))
+        text = "group notes: the namespace has 4 partitions, and this version of keyweave runs 1"
+        with pytest.raises(SchemaMismatchError, match=text), opened(flavour, old, NEW):
+            pass
+        assert old.send(("HGETALL", key)) == before
+        old.send(("HSET", key, "partitions", 1))
+        with opened(flavour, old, NEW):
+            pass
+
+
+def test_a_number_that_another_store_registers_at_the_same_time_is_found() -> None:
+    """Between the first look at an empty namespace and the registration."""
+    scripted = Scripted()
+    others = [[b"partitions", b"16"], []]
+    with pytest.raises(SchemaMismatchError, match="the namespace has 16 partitions"):
+        scripted.run(handshake(scripted.context), [[[], 0, [], 0], [1] * 40, others])
+
+
+def test_a_number_of_partitions_that_cannot_be_read_is_a_damaged_registry(flavour: str) -> None:
+    with opened(flavour, "damaged", OLD) as old:
+        old.send(("HSET", old.db.session.context.keyspace.partition("notes").schema, "partitions", "many"))
+        with pytest.raises(CorruptDocumentError, match="registry"), opened(flavour, old, NEW):
+            pass

@@ -36,3 +36,30 @@ def test_a_valid_policy_is_used() -> None:
         1,
         0,
     )
+
+
+@pytest.mark.parametrize(
+    ("partitions", "reason"),
+    [
+        ({"nobody": 1}, "no group 'nobody'; the groups are auth, execution"),
+        ({"execution": 0}, "group execution must be a power of two from 1 to 1,024"),
+        ({"execution": 3}, "power of two"),
+        ({"execution": 2048}, "power of two"),
+        ({"execution": True}, "power of two"),
+        ({"execution": "4"}, "power of two"),
+        ({"auth": 1, "execution": 4}, "not supported by this version of keyweave"),
+        (4, "must map names of groups"),
+        ([("execution", 1)], "must map names of groups"),
+    ],
+)
+def test_numbers_of_partitions_that_a_group_cannot_have_are_refused(partitions: Any, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"option partitions.*{reason}"):
+        prepare(PACKAGE, "redis://unused", partitions=partitions)
+
+
+@pytest.mark.parametrize("partitions", [None, {}, {"execution": 1}, {"auth": 1, "execution": 1}])
+def test_one_partition_is_what_a_group_has_without_the_option(partitions: Any) -> None:
+    _, plain = prepare(PACKAGE, "redis://unused")
+    _, context = prepare(PACKAGE, "redis://unused", partitions=partitions)
+    found = [partition.tag for partition in context.keyspace.partitions()]
+    assert found == [partition.tag for partition in plain.keyspace.partitions()]

@@ -119,7 +119,7 @@ class Store:
         Args:
             client: `redis.asyncio.Redis`, `redis.asyncio.RedisCluster`, or the `master_for(...)` of a Sentinel of `redis.asyncio.sentinel`. Its replies must be bytes, not decoded.
             namespace, retention, durable: as for `open`.
-            partitions: None; this version has no other value.
+            partitions: number of partitions, by group; this version runs 1.
             policy: options that are not the connection's, such as `deadline` in seconds.
 
         Raises:

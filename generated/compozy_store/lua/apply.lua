@@ -37,6 +37,7 @@
 --   holds    claims value owner   the unique value is the owner's
 --   count    view number          the view has exactly this many members
 --   member   view member          the view has this member
+--   unfenced claims epoch         the hash, which is the fence of a home and no claims, does not refuse this epoch
 --
 -- Rows
 --   put      document member retain body entries    write a document. Retain is 0 for no deadline; microseconds from now, unless the row has a deadline; the same with a minus, whether or not it has one; or `=` and the deadline, which ends the row with this write if it has passed
@@ -73,6 +74,7 @@
 --   NO_TARGET guard      exists: the referenced row is not there
 --   TAKEN     guard owner  free: another row holds the value
 --   COUNT     guard      count, member: the view has gained or lost members
+--   FENCED    guard      unfenced: the home may have changed
 --   CORRUPT   key                  a key holds something that Keyweave did not write
 
 -- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
@@ -265,6 +267,9 @@ while ARGV[at] ~= 'rows' do
   elseif word == 'gone' then
     local deadline = call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + subject], TAG_LENGTH + 1))
     taken, status = 2, head and 'EXISTS' or tonumber(deadline or '') ~= tonumber(ARGV[at + 2]) and 'CHANGED'
+  elseif word == 'unfenced' then
+    local highest = tonumber(call('HGET', KEYS[claims + subject], 'epoch') or 0)
+    taken, status = 2, (not highest or highest >= tonumber(ARGV[at + 2])) and 'FENCED'
   else
     error('no such guard: ' .. word)
   end

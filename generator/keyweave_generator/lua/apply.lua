@@ -30,6 +30,7 @@
 --@ guard    holds    claims value owner   the unique value is the owner's
 --@ guard    count    view number          the view has exactly this many members
 --@ guard    member   view member          the view has this member
+--@ guard    unfenced claims epoch         the hash, which is the fence of a home and no claims, does not refuse this epoch
 --@ row      put      document member retain body entries    write a document. Retain is 0 for no deadline; microseconds from now, unless the row has a deadline; the same with a minus, whether or not it has one; or `=` and the deadline, which ends the row with this write if it has passed
 --@ row      inserts  document rows cut bodies groups entries   write new documents without a deadline, numbered from `document` on; `cut` is the length of the keys before the ids; entries come in groups, each with one command
 --@ row      delete   document member entries                delete a document
@@ -60,6 +61,7 @@
 --@ reply    NO_TARGET guard      exists: the referenced row is not there
 --@ reply    TAKEN     guard owner  free: another row holds the value
 --@ reply    COUNT     guard      count, member: the view has gained or lost members
+--@ reply    FENCED    guard      unfenced: the home may have changed
 --@ reply    CORRUPT   key                  a key holds something that Keyweave did not write
 --@ include  time
 --@ include  head
@@ -181,6 +183,9 @@ while ARGV[at] ~= 'rows' do
   elseif word == 'gone' then
     local deadline = call('ZSCORE', expiry, string.sub(KEYS[DOCUMENTS + subject], TAG_LENGTH + 1))
     taken, status = 2, head and 'EXISTS' or tonumber(deadline or '') ~= tonumber(ARGV[at + 2]) and 'CHANGED'
+  elseif word == 'unfenced' then
+    local highest = tonumber(call('HGET', KEYS[claims + subject], 'epoch') or 0)
+    taken, status = 2, (not highest or highest >= tonumber(ARGV[at + 2])) and 'FENCED'
   else
     error('no such guard: ' .. word)
   end

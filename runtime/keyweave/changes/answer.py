@@ -27,6 +27,7 @@ class Status(enum.StrEnum):
     NO_TARGET = "NO_TARGET"
     TAKEN = "TAKEN"
     COUNT = "COUNT"
+    FENCED = "FENCED"
     CORRUPT = "CORRUPT"
 
 

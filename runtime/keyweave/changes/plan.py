@@ -55,6 +55,7 @@ class Plan:
         written: entity and key of each document that the plan writes, in order.
         changes_documents: whether the plan writes or deletes a document.
         only_removes: whether the plan only removes data, so that a server at its memory limit accepts it.
+        bounded: whether a try that came too late is answered LATE, because a later one would rest on homes that may have changed.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Plan:
         "_targets",
         "_verbs",
         "_views",
+        "bounded",
         "changes_documents",
         "guards",
         "only_removes",
@@ -78,6 +80,7 @@ class Plan:
         self.partition: Final = partition
         self.op: Final = op
         self.only_removes = True
+        self.bounded = False
         self.guards: list[Guard] = []
         self.changes_documents = False
         self.written: list[tuple[Entity[Any], str]] = []
@@ -176,6 +179,20 @@ class Plan:
         """
         self._guard_words += ("member", self._view(entity, entry.view, entry.values), entry.member)
         self.guards.append(Guard("member", entity, key, entry.view))
+
+    def guard_unfenced(self, entity: Entity[Any], unique: str, value: str, epoch: int, key: str) -> None:
+        """Require that the partition does not refuse an epoch of a home.
+
+        Args:
+            unique: the constraint of a unique value, empty for a row.
+            value: the unique value, or the row's id.
+            key: id of the row that the guard is set for.
+        """
+        self.bounded = True
+        fence = self._partition_of(entity).fence(entity.name, unique, value)
+        number = self._claims.setdefault(fence, len(self._claims) + 1)
+        self._guard_words += ("unfenced", number, epoch)
+        self.guards.append(Guard("unfenced", entity, key, unique))
 
     def put(
         self,
@@ -301,13 +318,15 @@ class Plan:
         )
 
     def outcome(self, reply: Sequence[Any]) -> Outcome:
-        """Return the outcome in a reply of `apply` that is OK, or a guard that did not hold."""
+        """Return the outcome in a reply of `apply` that is OK, a guard that did not hold, or LATE for a bounded plan."""
         if reply[0] == b"OK":
             numbers = [int(number) for number in reply[1:]]
             if len(numbers) == 3:
                 return Applied(((numbers[0], numbers[1], numbers[2]),))
             return Applied(tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
         status = Status(reply[0].decode())
+        if status is Status.LATE:
+            return Refusal(status, self.guards[0])
         guard = self.guards[int(reply[1]) - 1]
         document = reply[3] if len(reply) > 3 else None
         return Refusal(status, guard, reply[2].decode(), document)

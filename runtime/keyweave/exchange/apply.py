@@ -330,6 +330,8 @@ def _damaged(reply: Sequence[Any]) -> bool:
 def _replayed(context: Context, state: Attempt, reply: list[Any]) -> Sequence[Any] | None:
     """Return the answer of an earlier try, which the ledger kept; None when the plan came too late, and can be sent again.
 
+    A bounded plan that came too late is answered LATE.
+
     Raises:
         StoreUnavailableError: the plan was not applied, and never will be.
         CorruptDocumentError: a key does not hold what Keyweave writes. If it is the slot, an earlier try may have been applied.
@@ -342,6 +344,9 @@ def _replayed(context: Context, state: Attempt, reply: list[Any]) -> Sequence[An
     if word == b"LATE":
         # The server's clock is ahead of what this process believed. Earlier tries are too late as well.
         context.clock(state.plan.partition).set(int(reply[1]))
+        if state.plan.bounded:
+            state.sent = False
+            return cast(Sequence[Any], reply)
         state.until, state.sent = _not_after(context, state.plan.partition), False
         return None
     state.sent = _damaged(reply)

@@ -34,13 +34,14 @@ def handshake(context: Context) -> Flow[None]:
     with rows has is not known, so none of them counts as built.
 
     Raises:
-        SchemaMismatchError: the namespace has an index with another definition.
+        SchemaMismatchError: the namespace has an index with another definition, or a group with another number of partitions.
         CorruptDocumentError: a registry cannot be read.
         StoreUnavailableError: or a subclass.
     """
     partitions = context.keyspace.partitions()
     registries, written = yield from _read_with_clocks(context, partitions)
     commands: list[Command] = []
+    _require_numbers(context, partitions, registries)
     for partition, registry in zip(partitions, registries, strict=True):
         own = indexes_of(context, partition)
         for stored, index in own.items():
@@ -63,6 +64,7 @@ def handshake(context: Context) -> Flow[None]:
         else:
             if not any(type(reply) is ServerError for reply in replies):
                 registries = yield from read_registries(context, partitions)
+                _require_numbers(context, partitions, registries)
     context.state.cursors = registries[0].cursors or context.state.cursors
     unbuilt = {
         index.name
@@ -74,6 +76,17 @@ def handshake(context: Context) -> Flow[None]:
     # Other threads read the set at the same time, so an index that stays unbuilt must never leave it.
     context.state.unbuilt.update(unbuilt)
     context.state.unbuilt.intersection_update(unbuilt)
+
+
+def _require_numbers(context: Context, partitions: list[Partition], registries: list[Registry]) -> None:
+    """Refuse a namespace whose group has more partitions: this code would look for rows in the wrong ones."""
+    for partition, registry in zip(partitions, registries, strict=True):
+        number = context.package.groups[partition.group]
+        if partition.index == 0 and registry.partitions != number:
+            raise SchemaMismatchError(
+                f"group {partition.group}: the namespace has {registry.partitions} partitions, and this version of keyweave "
+                f"runs {number}; open it with a version that runs {registry.partitions}"
+            )
 
 
 def _read_with_clocks(

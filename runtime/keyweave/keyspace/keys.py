@@ -5,6 +5,10 @@
     {...}:Entity.unique                                                     claims     HASH
     {...}:@clock  @expiry  @schema                                          one per partition
     {...}:@lock:Entity:<id>  @ledger:<session>  @aside:<op>:<key>                  locks, ledgers, keys set aside
+    {...}:@homes:Entity[.unique]                                            homes      HASH
+    {...}:@fence:Entity[.unique]:<value>                                    fences     HASH
+
+The partition is `0`, or `i.salt` for any other: `keyweave.keyspace.spread` gives each its slot by its salt.
 
 All keys of a partition have one hash tag, so they are in one slot. Names of entities, views and unique
 constraints are identifiers, and an id is always the last part of its key. Therefore only the values of a
@@ -20,6 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from keyweave.errors import ConfigurationError
+from keyweave.keyspace.spread import index_of, tag_of
 from keyweave.model.entity import Entity
 
 _VALUE_ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A"})
@@ -108,7 +113,7 @@ class Partition:
     def __init__(self, prefix: str, group: str, index: int, stored: Mapping[str, str]) -> None:
         self.group: Final = group
         self.index: Final = index
-        self.tag: Final = f"{{{prefix}:{group}:{index}}}:"
+        self.tag: Final = f"{{{tag_of(prefix, group, index)}}}:"
         self.clock: Final = f"{self.tag}@clock"
         self.expiry: Final = f"{self.tag}@expiry"
         self.schema: Final = f"{self.tag}@schema"
@@ -167,6 +172,16 @@ class Partition:
         """The key of a client's ledger: the answers of its latest plans."""
         return f"{self.tag}@ledger:{session}"
 
+    def homes(self, entity: str, unique: str = "") -> str:
+        """Return the key of the homes of an entity's keys, or of the values of a unique constraint."""
+        return f"{self.tag}@homes:{entity}.{unique}" if unique else f"{self.tag}@homes:{entity}"
+
+    def fence(self, entity: str, unique: str, value: str) -> str:
+        """Return the key of what refuses the epochs of a home; `unique` is empty for a row, whose id is `value`."""
+        return (
+            f"{self.tag}@fence:{entity}.{unique}:{value}" if unique else f"{self.tag}@fence:{entity}:{value}"
+        )
+
     def aside(self, op: str, key: str) -> str:
         """Return the key to which a repair moves a key of this partition that holds the wrong thing."""
         return f"{self.tag}@aside:{op}:{key.removeprefix(self.tag)}"
@@ -178,36 +193,57 @@ class Partition:
 
 
 class Keyspace:
-    """All partitions of one namespace.
+    """All partitions of one namespace. The keys of a partition are built when it is first used.
 
     Args:
         namespace: the namespace of the keys.
-        groups: number of partitions of each group.
+        groups: number of partitions of each group: a power of two from 1 to 1,024.
         stored: prefix of an index's keys, by index name (`TaskState.by_status`); by default the index name.
     """
 
-    __slots__ = ("_partitions", "namespace")
+    __slots__ = ("_only", "_partitions", "_prefix", "_stored", "namespace")
 
     def __init__(
         self, namespace: Namespace, groups: Mapping[str, int], stored: Mapping[str, str] | None = None
     ) -> None:
         self.namespace: Final = namespace
-        prefix = namespace.prefix()
-        self._partitions: Final = {
-            group: tuple(Partition(prefix, group, index, stored or {}) for index in range(count))
-            for group, count in groups.items()
+        self._prefix: Final = namespace.prefix()
+        self._stored: Final = stored or {}
+        self._partitions: Final[dict[str, list[Partition | None]]] = {
+            group: [None] * count for group, count in groups.items()
         }
+        self._only: Final = {group: self.at(group, 0) for group, count in groups.items() if count == 1}
 
-    def partition(self, group: str, value: str | None = None) -> Partition:  # noqa: ARG002
+    def partition(self, group: str, value: str | None = None) -> Partition:
         """Return the partition of `group` that holds rows whose `partition_by` field has `value`.
 
-        This release uses one partition per group, so the value has no effect yet.
+        Args:
+            value: in the form in which rows are named; without effect in a group with one partition.
+
+        Raises:
+            ValueError: the group has several partitions, and there is no value.
         """
-        return self._partitions[group][0]
+        try:
+            return self._only[group]  # nearly every group has one partition, which costs one look-up
+        except KeyError:
+            pass
+        if value is None:
+            raise ValueError(f"group {group} has several partitions: name the value that selects one")
+        return self.at(group, index_of(value, len(self._partitions[group])))
+
+    def at(self, group: str, index: int) -> Partition:
+        """Return the partition of `group` with a number."""
+        found = self._partitions[group][index]
+        if found is None:
+            # Threads may build it at the same time; the keys of both are equal.
+            found = self._partitions[group][index] = Partition(self._prefix, group, index, self._stored)
+        return found
 
     def partitions(self) -> list[Partition]:
         """Return every partition of every group."""
-        return [partition for group in self._partitions.values() for partition in group]
+        return [
+            self.at(group, index) for group, every in self._partitions.items() for index in range(len(every))
+        ]
 
     def pattern(self) -> str:
         """Return a SCAN pattern that matches every key of this namespace and no other."""

@@ -13,6 +13,7 @@ from keyweave.connection.options import command_words
 from keyweave.connection.settings import ConnectionSettings, parse_url
 from keyweave.errors import ConfigurationError, FormatError
 from keyweave.keyspace.keys import Keyspace, Namespace
+from keyweave.keyspace.spread import MOST_PARTITIONS, is_number_of_partitions
 from keyweave.model.entity import Package
 from keyweave.model.moment import duration_micros
 from keyweave.store.context import Context
@@ -58,7 +59,7 @@ def prepare(
         namespace: the tenant, any non-empty text; separates tenants and tests.
         environment: such as `production`; by default the schema's.
         retention: how long finished rows are kept, by entity name; overrides environment variables and the schema.
-        partitions: None; other values are refused until a version has them.
+        partitions: number of partitions, by group: 1; more are refused until a version has them.
         durable: what every write waits for: `disk`, or `replicas:N`; None for nothing.
         tracer_provider, meter_provider: of OpenTelemetry; by default the global ones at the time of the call.
         reads: False for a context that reads no rows, and so loads no flow that does.
@@ -70,7 +71,7 @@ def prepare(
     """
     _check_format(package)
     if partitions is not None:
-        raise ConfigurationError("option partitions is not supported by this version of keyweave")
+        _check_partitions(package, partitions)
     durability = parse_durability(durable)
     if isinstance(where, ConnectionSettings):
         settings, policy = where, _policy_of(options)
@@ -127,6 +128,26 @@ def _check_format(package: Package) -> None:
         found=found,
         known=FORMAT,
     )
+
+
+def _check_partitions(package: Package, partitions: object) -> None:
+    """Refuse numbers of partitions that no group can have, and those that this version does not run."""
+    if not isinstance(partitions, Mapping):
+        raise ConfigurationError("option partitions must map names of groups to numbers of partitions")
+    for group, number in partitions.items():
+        if group not in package.groups:
+            known = ", ".join(sorted(package.groups))
+            raise ConfigurationError(
+                f"option partitions: there is no group {group!r}; the groups are {known}"
+            )
+        if not is_number_of_partitions(number):
+            raise ConfigurationError(
+                f"option partitions: the number of group {group} must be a power of two from 1 to {MOST_PARTITIONS:,}"
+            )
+        if number != package.groups[group]:
+            raise ConfigurationError(
+                f"option partitions is not supported by this version of keyweave: it runs one partition of group {group}"
+            )
 
 
 def _policy_of(options: dict[str, Any]) -> dict[str, Any]:

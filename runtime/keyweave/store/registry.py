@@ -10,6 +10,7 @@ them. A writer is the code of one schema, identified by the digest of its indexe
     writer:<digest>    the indexes that this writer keeps
     cursors            the secret that encrypts cursors, in the first partition only
     behind:<digest>    number of writes of this writer while it was not the current one
+    partitions         number of partitions of the group, in the first one only; absent if there is one
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from keyweave.model.entity import Index, Package
 CURRENT: Final = "current"
 FINGERPRINT: Final = "fingerprint"
 CURSORS: Final = "cursors"
+PARTITIONS: Final = "partitions"
 _INDEX: Final = "index:"
 _WRITER: Final = "writer:"
 _BEHIND: Final = "behind:"
@@ -60,6 +62,7 @@ class Registry:
         indexes: state of each index, by the prefix of its keys.
         writers: the indexes that each writer keeps, by the writer's digest.
         cursors: the secret that encrypts cursors, or None.
+        partitions: number of partitions of the group.
         behind: number of writes of each writer while it was not the current one, by the writer's digest.
     """
 
@@ -69,6 +72,7 @@ class Registry:
     writers: dict[str, frozenset[str]] = field(default_factory=dict)
     behind: dict[str, int] = field(default_factory=dict)
     cursors: bytes | None = field(default=None, repr=False)
+    partitions: int = 1
 
     def missed(self, stored: str) -> int:
         """Return the number of writes by writers that do not keep the index `stored`."""
@@ -98,6 +102,8 @@ def read_registry(flat: Sequence[bytes]) -> Registry:
                 registry.fingerprint = value.decode()
             elif name == CURSORS:
                 registry.cursors = bytes.fromhex(value.decode())
+            elif name == PARTITIONS:
+                registry.partitions = int(value)
             elif name.startswith(_INDEX):
                 registry.indexes[name.removeprefix(_INDEX)] = _state(value)
             elif name.startswith(_WRITER):

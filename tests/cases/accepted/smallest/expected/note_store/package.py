@@ -22,7 +22,9 @@ PACKAGE = Package(
     scripts=_scripts(
         "apply",
         "aside",
+        "claim_home",
         "count",
+        "fence_home",
         "first_and_page",
         "having",
         "lookup",
@@ -30,6 +32,7 @@ PACKAGE = Package(
         "merge",
         "outcome",
         "page",
+        "release_home",
         "row_and_page",
         "row_and_referrers",
         "select",

@@ -123,7 +123,7 @@ class Store:
         Args:
             client: `redis.Redis`, `redis.RedisCluster`, or the `master_for(...)` of a Sentinel of `redis.sentinel`. Its replies must be bytes, not decoded.
             namespace, retention, durable: as for `open`.
-            partitions: None; this version has no other value.
+            partitions: number of partitions, by group; this version runs 1.
             policy: options that are not the connection's, such as `deadline` in seconds.
 
         Raises:

@@ -1,0 +1,129 @@
+"""Homes are given, taken over and removed here. Each change of a home follows a fence in the partition that it named.
+
+A fence is one step in that partition: it finds no row (or unique value), and from then on inserts under the home's epoch
+are refused. Only then the home changes, if it is still the one that was fenced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keyweave.effects import Flow, Sleep
+from keyweave.errors import CorruptDocumentError, TransactionConflictError
+from keyweave.exchange.ask import ask, ask_script
+from keyweave.homes.home import FENCE_LIFE, Home, Homed, not_after, read_home
+from keyweave.keyspace.keys import Partition
+from keyweave.store.context import Context
+
+
+def find_home(context: Context, thing: Homed) -> Flow[Home | None]:
+    """Return the home of a key or unique value, or None. Without a home there is no row; with one there may be none."""
+    (stored,) = yield from ask(
+        context, (("HGET", thing.at(context).homes(thing.entity.name, thing.unique), thing.value),)
+    )
+    return read_home(stored) if stored is not None else None
+
+
+def claim(context: Context, thing: Homed, partition: Partition, refused: int = 0) -> Flow[Home]:
+    """Give a key or unique value a home in `partition`, and return its home.
+
+    Args:
+        refused: the highest epoch that is known to be refused in `partition`; the home gets a later one.
+
+    Returns:
+        A home in `partition`; or in another one, which holds the row or value.
+
+    Raises:
+        TransactionConflictError: every attempt lost to other writers.
+    """
+    fenced: Home | None = None
+    until = not_after(context, thing.at(context))
+    for attempt in range(context.policy.attempts):
+        home = yield from _claim(context, thing, partition, fenced, until)
+        if home is not None and home.partition == partition.index and home.epoch > refused:
+            return home
+        if home is None:
+            # Too late: what was fenced may be forgotten by now, so the home is read again.
+            fenced, until = None, not_after(context, thing.at(context))
+            continue
+        if attempt > 1:
+            yield Sleep(context.backoff(attempt))
+        until = not_after(context, thing.at(context))
+        if not (yield from fence(context, thing, home)):
+            return home
+        fenced = home
+    raise TransactionConflictError(
+        f"{thing.entity.row(thing.value)}: its home changed in all {context.policy.attempts} attempts",
+        attempts=context.policy.attempts,
+        key=thing.value,
+    )
+
+
+def _claim(
+    context: Context, thing: Homed, partition: Partition, fenced: Home | None, until: int
+) -> Flow[Home | None]:
+    """Claim a home, or replace the one that was fenced, and return the home as it is then; None if it is too late for that."""
+    at = thing.at(context)
+    reply = yield from ask_script(
+        context,
+        "claim_home",
+        (at.clock, at.homes(thing.entity.name, thing.unique)),
+        (thing.value, partition.index, fenced.stored if fenced is not None else "", until),
+    )
+    return _home_in(context, at, reply)
+
+
+def fence(context: Context, thing: Homed, home: Home) -> Flow[bool]:
+    """Let the partition of a home refuse inserts under its epoch. Returns False, and does nothing, if the row or value is there."""
+    entity, unique = thing.entity, thing.unique
+    there = context.keyspace.at(entity.group, home.partition)
+    place = there.claims(entity.name, unique) if unique else there.document(entity.name, thing.value)
+    reply = yield from ask_script(
+        context,
+        "fence_home",
+        (place, there.fence(entity.name, unique, thing.value)),
+        (
+            "value" if unique else "row",
+            thing.value if unique else "",
+            home.epoch,
+            FENCE_LIFE * 1000,
+        ),
+    )
+    return bool(reply)
+
+
+def vacate(context: Context, thing: Homed) -> Flow[bool]:
+    """Remove the home of a key or unique value that is gone. Returns False if it is there, or has a new home."""
+    for _ in range(context.policy.attempts):
+        until = not_after(context, thing.at(context))
+        home = yield from find_home(context, thing)
+        if home is None:
+            return True
+        if not (yield from fence(context, thing, home)):
+            return False
+        at = thing.at(context)
+        reply = yield from ask_script(
+            context,
+            "release_home",
+            (at.homes(thing.entity.name, thing.unique),),
+            (thing.value, home.stored, until),
+        )
+        if reply[0] == b"GONE" or (reply[0] == b"HOME" and not reply[1]):
+            return True
+        if reply[0] == b"HOME":
+            return False
+        _home_in(context, at, reply)
+    return False
+
+
+def _home_in(context: Context, at: Partition, reply: Sequence[Any]) -> Home | None:
+    """Return the home in a reply; None for LATE, which reports the server's time."""
+    if reply[0] == b"HOME":
+        return read_home(reply[1])
+    if reply[0] == b"LATE":
+        context.clock(at).set(int(reply[1]))
+        return None
+    raise CorruptDocumentError(
+        "the clock of a partition holds something that Keyweave did not write; run: keyweave check"
+    )

@@ -1,0 +1,77 @@
+"""What has a home, what a home is, and how long a step of the protocol may be under way."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from keyweave.document.codec import Prepared
+from keyweave.keyspace.keys import Partition
+from keyweave.model.entity import Entity
+from keyweave.model.entry import ClaimEntry
+from keyweave.store.context import Context
+
+FENCE_LIFE: Final = 900
+"""Seconds for which a fence stands after it was last set. Longer than `LONGEST` and any jump of a server's clock together."""
+
+LONGEST: Final = 300.0
+"""The most seconds after which a step that rests on a home, or on a fence, is refused by its server."""
+
+_SLACK: Final = 5_000_000
+"""Microseconds that a step may be under way beyond the deadline, and that clocks may be apart."""
+
+
+class Homed(NamedTuple):
+    """A key or a unique value that has a home.
+
+    Attributes:
+        entity: of the row.
+        unique: name of the unique constraint; empty for a key.
+        value: the unique value, or the row's id.
+    """
+
+    entity: Entity[Any]
+    unique: str
+    value: str
+
+    def at(self, context: Context) -> Partition:
+        """Return the partition of its home, which follows from the value."""
+        return context.keyspace.partition(self.entity.group, self.value)
+
+
+class Home(NamedTuple):
+    """The partition that may hold a key or unique value.
+
+    Attributes:
+        partition: its number.
+        epoch: from the clock of the home's partition; another one for each change of the home.
+    """
+
+    partition: int
+    epoch: int
+
+    @property
+    def stored(self) -> str:
+        """The home as it is stored."""
+        return f"{self.partition} {self.epoch}"
+
+
+def read_home(stored: bytes) -> Home:
+    """Return a stored home."""
+    partition, epoch = stored.split()
+    return Home(int(partition), int(epoch))
+
+
+def homed_of(prepared: Prepared) -> list[Homed]:
+    """Return the key and the unique values of a row that is to be written, the key first."""
+    claims = [entry for entry in prepared.entries if type(entry) is ClaimEntry]
+    values = [Homed(prepared.entity, claim.unique, claim.value) for claim in claims]
+    return [Homed(prepared.entity, "", prepared.key), *values]
+
+
+def not_after(context: Context, partition: Partition) -> int:
+    """Return the time on a partition's server, in microseconds, after which a step that is begun now is refused there.
+
+    It is asked for before the home is read or the fence is set that the step rests on: then the fence outlives the step.
+    """
+    seconds = min(context.policy.deadline, LONGEST)
+    return context.clock(partition).now() + int(seconds * 1_000_000) + _SLACK
