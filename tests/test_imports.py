@@ -100,6 +100,7 @@ RUNTIME_PACKAGES: Final = (
     "opening",
     "sync",
     "aio",
+    "look",
     "admin",
     "cli",
     "testing",

@@ -12,9 +12,12 @@ from keyweave.admin import (
     check,
     doctor,
     drop_view,
+    explain,
     export,
+    get,
     health,
     load,
+    ls,
     migrate_documents,
     reindex,
     sweep,
@@ -22,6 +25,9 @@ from keyweave.admin import (
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
+app.command(epilog=get.EPILOG)(get.get)
+app.command(epilog=ls.EPILOG)(ls.ls)
+app.command(epilog=explain.EPILOG)(explain.explain)
 app.command(epilog=health.EPILOG)(health.health)
 app.command(epilog=doctor.EPILOG)(doctor.doctor)
 app.command(epilog=acl.EPILOG)(acl.acl)
