@@ -20,6 +20,7 @@ from keyweave.admin import (
     ls,
     migrate_documents,
     reindex,
+    shell,
     sweep,
 )
 
@@ -28,6 +29,7 @@ app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command(epilog=get.EPILOG)(get.get)
 app.command(epilog=ls.EPILOG)(ls.ls)
 app.command(epilog=explain.EPILOG)(explain.explain)
+app.command(epilog=shell.EPILOG)(shell.shell)
 app.command(epilog=health.EPILOG)(health.health)
 app.command(epilog=doctor.EPILOG)(doctor.doctor)
 app.command(epilog=acl.EPILOG)(acl.acl)
