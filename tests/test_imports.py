@@ -101,6 +101,7 @@ RUNTIME_PACKAGES: Final = (
     "sync",
     "aio",
     "look",
+    "demo",
     "admin",
     "cli",
     "testing",

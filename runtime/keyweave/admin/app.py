@@ -10,6 +10,7 @@ from keyweave.admin import (
     acl,
     backfill,
     check,
+    demo,
     doctor,
     drop_view,
     explain,
@@ -26,6 +27,7 @@ from keyweave.admin import (
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
+app.command(epilog=demo.EPILOG)(demo.demo)
 app.command(epilog=get.EPILOG)(get.get)
 app.command(epilog=ls.EPILOG)(ls.ls)
 app.command(epilog=explain.EPILOG)(explain.explain)
