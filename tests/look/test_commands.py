@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from compozy_store import Status
 from tests.integrity.site import Site, healthy
 from tests.look.generated import Project, app, project_of
 from tests.servers.running import server_url
@@ -54,6 +55,16 @@ def test_a_row_is_shown_field_by_field(site: Site) -> None:
     assert result.exit_code == 0, result.output
     lines = dict(line.split(None, 1) for line in result.stdout.splitlines())
     assert (lines["id"], lines["email"], lines["role"]) == ("u1", "U1@x", "user")
+
+
+def test_moments_that_the_store_sets_are_shown(site: Site) -> None:
+    site.store.task_states.update("root", status=Status.PAUSED)
+    stored = site.store.task_states.get("root").to_dict(mode="json")
+    assert stored["created_at"] < stored["updated_at"]
+    shape = json.loads(keyweave(site, "get", "TaskState", "root", "--json").stdout)
+    assert shape["row"] == stored
+    words = ["ls", "TaskState", "by_status", "PAUSED", "--json"]
+    assert json.loads(keyweave(site, *words).stdout)["rows"] == [stored]
 
 
 def test_the_name_of_an_entity_may_have_any_case(site: Site) -> None:

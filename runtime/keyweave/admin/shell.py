@@ -161,7 +161,7 @@ def _banner(session: Session, scope: dict[str, Any], file: Path | None) -> str:
     repositories = {name: each for name, each in scope.items() if isinstance(each, RepositoryOfRecords)}
     width = max(map(len, ["store", *repositories]))
     lines = [
-        f"{session.context.package.name} on {session.shell.settings.address}, namespace {session.context.keyspace.namespace.prefix()}",
+        f"{session.context.package.name} on {session.context.address}, namespace {session.context.keyspace.namespace.prefix()}",
         f"  {'store':<{width}}  transact, check, health, sweep",
     ]
     for name, each in repositories.items():

@@ -74,6 +74,7 @@ def row_shown(context: Context, entity: Entity[Any], key: str) -> Flow[ShownRow]
     if not isinstance(document, bytes):
         raise entity.missing(key)  # deleted meanwhile
     record, head = context.codec(entity).peek(document)
+    entity.manage(record, head.created, head.revision)
     suspect = Suspect(ParsedKey(place, KeyKind.DOCUMENT, partition, entity, rest=key), key)
     drift = yield from inspect_rows(context, [suspect])
     entries = tuple([_entry(entity, partition, each, head) for each in entries_of(context, entity, record)])

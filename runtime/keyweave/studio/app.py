@@ -128,7 +128,7 @@ class _Studio:
             title=title,
             package=context.package,
             namespace=context.keyspace.namespace.prefix(),
-            server=self._session.shell.settings.address,
+            server=context.address,
             root=self._root,
             rows_url=self._rows_url,
             row_url=self._row_url,
