@@ -15,13 +15,20 @@ LOOPBACK = "127.0.0.1"
 """The only address that is listened on; there is no option for another one."""
 
 
-def serve(session: Session, port: int, announce: Callable[[str], None]) -> None:
+def serve(
+    session: Session,
+    port: int,
+    announce: Callable[[str], None],
+    *,
+    observe: Callable[[uvicorn.Server], object] | None = None,
+) -> None:
     """Serve the pages of a store, and return after an interrupt.
 
     Args:
         session: the open store's.
         port: the port to listen on; 0 for a free one.
         announce: is called with the URL, token included, when the port is open.
+        observe: is called with the server before it starts, so that another thread can end it.
 
     Raises:
         OSError: the port is taken.
@@ -40,5 +47,8 @@ def serve(session: Session, port: int, announce: Callable[[str], None]) -> None:
             lifespan="off",
             ws="none",
         )
+        server = uvicorn.Server(config)
+        if observe is not None:
+            observe(server)
         announce(f"http://{LOOPBACK}:{port}/{token}/")
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
