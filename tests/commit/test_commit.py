@@ -252,17 +252,21 @@ def test_a_row_that_cannot_be_read_under_its_lock_leaves_no_lock() -> None:
     assert scripted.sent()[-1][3] == f"{TAG}@lock:User:u"
 
 
+TAKEN = [b"EXISTS", b"1", b""]
+"""What the server answers to a plan whose first guard, that the row is new, does not hold."""
+
 KEY_ROW = APIKey(id="k", user_id="u", hash=b"h", fingerprint=b"f", prefix="p")
 
 
-def test_a_buffered_insert_reads_its_row_its_claims_and_its_references_in_one_exchange() -> None:
+def test_a_refused_insert_reads_its_row_its_claims_and_its_references_in_one_exchange() -> None:
     scripted = Scripted()
 
     def work(tx: Bound) -> Flow[None]:
         yield from save_flows.create(tx.context, API_KEY, KEY_ROW)
 
-    transact(scripted, work, [[None, None, None, USER[:128]], [OK]])
-    assert [command[0] for command in scripted.sent()] == ["GET", "HGET", "HGET", "GETRANGE", "EVALSHA"]
+    transact(scripted, work, [[TAKEN], [None, None, None, USER[:128]], [OK]])
+    reads = ["GET", "HGET", "HGET", "GETRANGE"]
+    assert [command[0] for command in scripted.sent()] == ["EVALSHA", *reads, "EVALSHA"]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +285,7 @@ def test_a_buffered_insert_is_refused_by_what_the_store_holds(
         yield from save_flows.create(tx.context, API_KEY, KEY_ROW)
 
     with pytest.raises(error):
-        transact(scripted, work, [answers])
+        transact(scripted, work, [[TAKEN], answers])
 
 
 @pytest.mark.parametrize("write", [save_flows.upsert, save_flows.save])
@@ -317,8 +321,8 @@ def test_a_record_that_was_loaded_before_the_transaction_is_compared_with_the_st
     def work(tx: Bound) -> Flow[None]:
         yield from save_flows.save(tx.context, ENTITY, row)
 
-    transact(scripted, work, [[USER[:128]], [OK]])
-    assert scripted.sent()[1][0] == "GETRANGE"
+    transact(scripted, work, [[[b"CHANGED", b"1", b""]], [USER[:128]], [OK]])
+    assert [command[0] for command in scripted.sent()] == ["GET", "EVALSHA", "GETRANGE", "EVALSHA"]
 
 
 RUN = HEAD + b',"workflow_exec_id":"w","workflow_id":"f","status":"RUNNING"}'

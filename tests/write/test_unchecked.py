@@ -162,6 +162,60 @@ def test_a_row_of_the_transaction_itself_is_refused_at_once(stores: Harness) -> 
     assert len(sent) <= 2
 
 
+def test_a_reference_to_a_row_that_the_transaction_inserts_later_is_refused(stores: Harness) -> None:
+    def steps(tx: Any) -> Any:
+        yield tx.api_keys.create(api_key("k", "w"))
+        yield tx.users.create(user("w"))
+
+    with pytest.raises(ReferenceViolationError):
+        stores.transact(steps)
+    assert stores.do(stores.db.users.find("w")) is None
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_unique_value_that_the_transaction_releases_later_is_refused(stores: Harness, own: bool) -> None:
+    def steps(tx: Any) -> Any:
+        yield tx.users.create(user("w", "u@x"))
+        if own:
+            raise LookupError("the function's own")
+        yield tx.users.delete("u")
+
+    with pytest.raises(EmailExistsError):
+        stores.transact(steps)
+    assert stores.do(stores.db.users.get("u")).email == "u@x"
+
+
+def test_an_insert_that_the_transaction_takes_back_is_refused_all_the_same(stores: Harness) -> None:
+    def steps(tx: Any) -> Any:
+        yield tx.users.create(user("u", "other@x"))
+        yield tx.users.delete("u")
+
+    with pytest.raises(AlreadyExistsError):
+        stores.transact(steps)
+    assert stores.do(stores.db.users.get("u")).email == "u@x"
+
+
+def test_an_insert_that_the_transaction_corrects_is_refused_all_the_same(stores: Harness) -> None:
+    def steps(tx: Any) -> Any:
+        row = yield tx.users.create(user("w", "u@x"))
+        row.email = "w@x"
+        yield tx.users.save(row)
+
+    with pytest.raises(EmailExistsError):
+        stores.transact(steps)
+    assert stores.do(stores.db.users.find("w")) is None
+
+
+def test_a_unique_value_that_the_transaction_released_before_is_free(stores: Harness) -> None:
+    def steps(tx: Any) -> Any:
+        yield tx.users.delete("u")
+        yield tx.users.create(user("w", "u@x"))
+
+    stores.transact(steps)
+    assert stores.do(stores.db.users.get("w")).email == "u@x"
+    assert stores.do(stores.db.check()).clean
+
+
 def test_a_row_that_changed_since_it_was_loaded_is_a_conflict(stores: Harness) -> None:
     row = stores.do(stores.db.users.get("u"))
     stores.do(stores.db.users.change("u", lambda each: setattr(each, "email", "new@x")))

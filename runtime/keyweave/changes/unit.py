@@ -13,7 +13,7 @@ from keyweave.changes.change import Change
 from keyweave.changes.overlay import Overlay
 from keyweave.errors import ConflictError, CrossPartitionError, TransactionRequiredError
 from keyweave.model.entity import Entity
-from keyweave.model.entry import ViewEntry
+from keyweave.model.entry import ClaimEntry, ViewEntry
 from keyweave.model.record import Record, Stored, forget, memory_of, remember
 
 
@@ -30,7 +30,11 @@ class UnitOfWork:
         ended: whether the attempt has ended; later changes would never be written.
         until: the monotonic time at which the transaction's budget ends; None: each exchange has its own.
         trusting: whether writes of rows that the attempt has not read are checked by its plan alone, and not at once.
-        unchecked: the changes that no exchange has checked.
+        unchecked: the changes that no exchange has checked, by entity name and key.
+        needed: rows that such changes refer to, by entity name and key: they were not in the unit, so the store has to hold them.
+        claimed: unique values, by entity name, constraint and value, that such changes claim.
+        doubtful: whether a later change of the unit hides from its plan what an unchecked one needed: it inserts such a row, releases
+            such a value, or replaces or takes back the change itself.
         locks: what the attempt holds of each lock, by the lock's key; see `keyweave.read.line.Held`.
         releasing: keys of the locks that the commands behind its plan release.
     """
@@ -41,11 +45,14 @@ class UnitOfWork:
         "_saved",
         "_sequence",
         "changes",
+        "claimed",
         "conflict",
+        "doubtful",
         "ended",
         "group",
         "loaded",
         "locks",
+        "needed",
         "releasing",
         "token",
         "trusting",
@@ -58,7 +65,10 @@ class UnitOfWork:
         self.token: Final = token
         self.until: Final = until
         self.trusting: Final = trusting
-        self.unchecked: list[Change] = []
+        self.unchecked: dict[tuple[str, str], Change] = {}
+        self.needed: set[tuple[str, str]] = set()
+        self.claimed: set[tuple[str, str, str]] = set()
+        self.doubtful = False
         self.group: str | None = None
         self.ended = False
         self.changes: dict[tuple[str, str], Change] = {}
@@ -124,6 +134,7 @@ class UnitOfWork:
         """Add a change. It is merged with an earlier change of the same row."""
         self.enlist(change.entity)
         row = (change.entity.name, change.key)
+        self._look_back(change)
         earlier = self.changes.pop(row, None)
         if earlier is not None:
             merged = Change(
@@ -143,6 +154,23 @@ class UnitOfWork:
         change.sequence = self._sequence
         self.changes[row] = change
         self._overlay.add(earlier, change)
+
+    def _look_back(self, change: Change) -> None:
+        """Notice a change that hides from the plan what an earlier, unchecked one needed."""
+        row = (change.entity.name, change.key)
+        unchecked = self.unchecked.get(row)
+        if unchecked is not None and unchecked is not change and not _needs_as_much(change, unchecked):
+            self.doubtful = True
+        if change.old is None and row in self.needed:
+            self.doubtful = True
+        if self.claimed and change.old is not None:
+            kept = change.new_entries
+            self.doubtful = self.doubtful or any(
+                isinstance(entry, ClaimEntry)
+                and (change.entity.name, entry.unique, entry.value) in self.claimed
+                and entry not in kept
+                for entry in change.old_entries
+            )
 
     def provisional_revision(self) -> int:
         """Return a revision for a buffered write; negative, so that it never equals a real one."""
@@ -196,3 +224,16 @@ class UnitOfWork:
         """
         former = self.former_members(entity, view, values)
         return sum(change.key not in without for change in former) if without else len(former)
+
+
+def _needs_as_much(change: Change, earlier: Change) -> bool:
+    """Return whether a change of the same row claims the same unique values and has the same references as an earlier one."""
+    after, before = change.prepared, earlier.prepared
+    if after is None or before is None:
+        return False
+    if any(each.key_in(after.snapshot) != each.key_in(before.snapshot) for each in change.entity.references):
+        return False
+    claims = (
+        [entry for entry in each if isinstance(entry, ClaimEntry)] for each in (after.entries, before.entries)
+    )
+    return not change.entity.uniques or len({tuple(each) for each in claims}) == 1

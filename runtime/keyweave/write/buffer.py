@@ -222,9 +222,11 @@ def _new_references(
 
 def in_order(context: Context, unit: UnitOfWork) -> Flow[bool]:
     """Return whether nothing speaks against the writes that no exchange has checked, so that each would have passed its checks."""
+    if unit.doubtful:
+        return False
     commands: list[Command] = []
     expected: list[Callable[[Any], bool]] = []
-    for change in unit.unchecked:
+    for change in unit.unchecked.values():
         entity, prepared = change.entity, change.prepared
         assert prepared is not None
         commands.append(_head_of(context, entity, change.key))
@@ -267,7 +269,10 @@ def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup |
     record, prepared = change.record, change.prepared
     assert prepared is not None and record is not None
     if facts is None:
-        unit.unchecked.append(change)
+        claims, references = _facts_needed(context, unit, change.entity, prepared, change.old)
+        unit.needed.update([(target.name, value) for target, value in references.values()])
+        unit.claimed.update([(change.entity.name, claim.unique, claim.value) for claim in claims])
+        unit.unchecked[change.entity.name, change.key] = change
     yield from _check_claims(context, unit, change, facts)
     yield from _check_references(context, unit, change, facts)
     unit.save_memory(record, change.entity.managed)

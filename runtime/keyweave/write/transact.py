@@ -106,6 +106,8 @@ def _attempt(
         raise
     finally:
         unit.ended = True
+    if unit.doubtful:
+        raise _Doubt
     changes = [
         change for change in unit.changes.values() if change.prepared is not None or change.old is not None
     ]
