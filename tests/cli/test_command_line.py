@@ -122,3 +122,11 @@ def test_generating_nothing_loads_little(tmp_path: Path) -> None:
     assert not {"black", "jinja2", "jsonschema", "yaml", "keyweave.sync", "keyweave_generator.load"} & {
         *loaded.split()
     }
+
+
+def test_the_list_of_commands_loads_nothing_that_only_one_of_them_needs() -> None:
+    """Readline may write to a terminal's output when it is imported, and the others are slow to import."""
+    code = "import sys, keyweave.admin.app; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "typer" in loaded.split()
+    assert not {"readline", "rlcompleter", "pygments", "starlette", "uvicorn", "jinja2"} & set(loaded.split())

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import typer
 from rich.console import Console, Group, RenderableType
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -73,12 +72,19 @@ def _keyweave(folder: Path, *words: str) -> None:
         fail(f"keyweave {' '.join(words)} failed: {(done.stderr or done.stdout).strip()}")
 
 
+def _code(text: str, language: str) -> RenderableType:
+    """Code in colours of the terminal."""
+    from rich.syntax import Syntax  # loads pygments, which is slow
+
+    return Syntax(text, language, theme="ansi_dark", background_color="default", word_wrap=True)
+
+
 def _show_schema(console: Console, project: Path) -> None:
     console.print(
         "[bold]The schema of an entity[/bold], schema/order.yaml. `keyweave generate` makes typed repositories of it.\n"
     )
     text = (project / "schema" / "order.yaml").read_text(encoding="utf-8")
-    console.print(Syntax(text.strip(), "yaml", theme="ansi_dark", background_color="default"))
+    console.print(_code(text.strip(), "yaml"))
     console.print(
         "\n[bold]The program[/bold], example.py, step by step: [green]+[/green] new, [yellow]~[/yellow] changed, [red]-[/red] gone."
     )
@@ -135,7 +141,7 @@ def _show(console: Console, step: Step, printed: str, changes: list[tuple[str, s
     effects += [Text(f"> {line}", style="cyan") for line in printed.splitlines()]
     if not changes:
         effects.insert(0, Text("no key changed", style="dim"))
-    code = Syntax(step.code, "python", theme="ansi_dark", background_color="default", word_wrap=True)
+    code = _code(step.code, "python")
     if console.width < _BESIDE:
         console.print(code)
         console.print(Group(Text(), *effects))

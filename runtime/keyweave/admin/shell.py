@@ -10,7 +10,6 @@ import code
 import contextlib
 import importlib
 import os
-import rlcompleter
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -136,6 +135,7 @@ def _lines(scope: dict[str, Any], file: Path | None) -> Iterator[None]:
     """Complete names by Tab, and keep the lines in `file` if there is one."""
     try:
         import readline
+        import rlcompleter  # loads readline, which may write to the terminal
     except ImportError:  # a Python without it still reads lines
         yield
         return

@@ -22,7 +22,7 @@ Examples, with the store in KEYWEAVE_URL:
 
   keyweave studio                  prints a URL of this machine; Ctrl-C ends it
 
-  keyweave studio --port 8411 --open
+  keyweave studio --port 8411      always the same port
 
 The pages show entities, rows by view, a row with its keys and entries, how a query is read, check and health. They only read,
 and secrets are hidden. Only a browser of this machine that has the whole URL sees them: its random token is new at each start. For a
@@ -44,7 +44,6 @@ def studio(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 for a free one.")
     ] = 0,
-    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Show the store in a browser of this machine: read-only pages, secrets hidden."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
@@ -52,11 +51,11 @@ def studio(
         fail(f"the studio needs {' and '.join(missing)}; install it with: pip install 'keyweave[studio]'")
     from keyweave.studio.serve import LOOPBACK, serve  # an extra
 
-    def announce(address: str) -> None:
+    def announce(
+        address: str,
+    ) -> None:  # no browser is started: its arguments, with the token, are seen by other users
         typer.echo(f"keyweave studio: {address}")
         typer.echo("Only this machine sees it, and the URL holds its token. Ctrl-C ends it.", err=True)
-        if open_:
-            typer.launch(address)
 
     with opened(package, url, namespace, environment) as session:
         try:
