@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from keyweave.changes.change import replacement
+from keyweave.changes.packed import Numbers
 from keyweave.commit.commit import plan_of
 from keyweave.document.codec import Codec, Prepared
 from keyweave.effects import Packed
@@ -96,3 +97,12 @@ def test_words_come_out_of_the_bytes_as_they_went_in() -> None:
     packed = Packed(b"*3\r\n$3\r\nSET\r\n$6\r\n\xc3\xa4$1\r\n\r\n$0\r\n\r\n")
     assert packed.words() == tuple(packed) == ("SET", "ä$1\r\n", "")
     assert (packed[0], packed[1:], len(packed), "SET" in packed) == ("SET", ("ä$1\r\n", ""), 3, True)
+
+
+@pytest.mark.parametrize("first", [False, 0, True, 1])
+def test_a_flag_and_its_number_are_packed_alike(first: int) -> None:
+    numbers = Numbers()
+    assert numbers[first] == f"$1\r\n{int(first)}\r\n"
+    assert (numbers[0], numbers[False], numbers[1], numbers[True]) == ("$1\r\n0\r\n",) * 2 + (
+        "$1\r\n1\r\n",
+    ) * 2

@@ -42,17 +42,17 @@ def _word(text: str) -> str:
     return f"${len(text)}\r\n{text}\r\n"
 
 
-class _Numbers(dict[int, str]):
-    """Packed numbers."""
+class Numbers(dict[int, str]):
+    """Packed numbers. True and False are the numbers 1 and 0, whichever is asked for first."""
 
     def __missing__(self, number: int) -> str:
-        word = _word(str(number))
+        word = _word(str(int(number)))
         if number < 4096:
             self[number] = word
         return word
 
 
-_NUMBERS: Final = _Numbers()
+_NUMBERS: Final = Numbers()
 
 
 @lru_cache(maxsize=64)
