@@ -267,10 +267,14 @@ class _Part:
             yield from self._meet(queue, batch, refusal)
 
     def _commit(self, queue: WriteQueue, batch: Batch, sending: Sending) -> Flow[Refusal | None]:
-        """Commit the change of the batch. The plan of a caller that is alone is sent packed: no other one could take it over."""
+        """Commit the change of the batch.
+
+        The plan of a caller that is alone is sent packed. No other one could take it over, or has to settle what it does not know.
+        """
         context, fresh = self._context, queue.lost == 0  # after a pause a document would be outdated
         begun: Begun | None = None
-        if len(batch.members) == 1 and queue.lock is None and context.durability is None:
+        alone = batch.members == [self._member]
+        if alone and queue.lock is None and context.durability is None:
             (change,) = batch.changes
             assert change.prepared is not None
             begun = yield from first_try(context, change.prepared, change.old, with_document=fresh)
