@@ -24,7 +24,7 @@ from tests.servers.running import Running, configured_server, new_namespace
 from tests.waiting import wait_until
 
 CONFIRMS = ("WAIT", "WAITAOF")
-SOON = 1.0
+SOON = 2.0
 """Seconds of `deadline` where a write is not confirmed."""
 
 
