@@ -44,7 +44,7 @@ def opened(call: Callable[[], Any]) -> list[str]:
     ("what", "first", "most"),
     [
         ("save", "runtime/keyweave/sync/repository.py", 15),
-        ("page", "generated/compozy_store/sync/user.py", 13),
+        ("page", "generated/compozy_store/sync/user.py", 12),
     ],
 )
 def test_a_reader_opens_few_files_on_the_way_to_the_wire(what: str, first: str, most: int) -> None:
@@ -57,5 +57,5 @@ def test_a_reader_opens_few_files_on_the_way_to_the_wire(what: str, first: str, 
         }
         files = opened(calls[what])
     assert files[0] == first
-    assert files[-1] == "runtime/keyweave/connection/direct/wire.py"
+    assert files[-1] == "runtime/keyweave/connection/direct/link_sync.py"
     assert len(files) <= most, "\n".join(files)

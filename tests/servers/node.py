@@ -19,7 +19,7 @@ from tests.servers.running import chosen_server, embedded_binary
 
 HOST: Final = "127.0.0.1"
 
-PATIENCE: Final = 90.0
+PATIENCE: Final = 30.0
 """Seconds that the slowest machine may need for anything that a server does."""
 
 _SETTINGS: Final = {

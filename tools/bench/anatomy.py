@@ -10,8 +10,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Final
 
-from keyweave.connection.direct.wire import pack
-from tools.bench.bare import BareSide
+from tools.bench.bare import BareSide, pack
 from tools.bench.case import Case, Turn
 from tools.bench.data import Data
 from tools.bench.results import Anatomy

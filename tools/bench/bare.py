@@ -28,9 +28,9 @@ from compozy_engine import Engine
 from compozy_store import PACKAGE
 from keyweave.connection.direct.busy_poll import BusyPoll
 from keyweave.connection.direct.link_aio import COALESCED, Link, open_link
-from keyweave.connection.direct.wire import INCOMPLETE, READ_SIZE, new_reader, pack
+from keyweave.connection.direct.wire import INCOMPLETE, READ_SIZE, new_reader, pack_command
 from keyweave.connection.settings import parse_url
-from keyweave.effects import Command, Reply, ServerError
+from keyweave.effects import Command, Packed, Reply, ServerError
 from keyweave.exchange.deadline import TIME
 from tools.bench.case import Case, Turn
 from tools.bench.sides import KeyweaveRows, Outcome, Side
@@ -79,6 +79,11 @@ class Sent:
 
     commands: list[Command]
     replies: list[Reply] = field(default_factory=list)
+
+
+def pack(commands: Sequence[Command]) -> bytes:
+    """Commands as one pipeline."""
+    return b"".join([each.data if type(each) is Packed else pack_command(each) for each in commands])
 
 
 class SentOtherwise(Exception):

@@ -14,7 +14,7 @@ from typing import Final, Protocol, cast
 from keyweave.connection.direct import wire
 from keyweave.connection.direct.busy_poll import BusyPoll
 from keyweave.connection.settings import ConnectionSettings
-from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
+from keyweave.effects import Command, ConnectionFailure, Packed, Reply, ServerError
 
 _POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
@@ -108,7 +108,9 @@ class StreamLink(asyncio.BufferedProtocol):
         self._poll.register(self._socket, select.POLLIN | _POLLRDHUP)
 
     def exchange(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:  # noqa: D102 - Link
-        payload = wire.pack(commands)
+        payload = b"".join(
+            [each.data if type(each) is Packed else wire.pack_command(each) for each in commands]
+        )
         answer = self._loop.create_future()
         if self.broken:
             answer.set_exception(

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from keyweave.connection.direct import wire
 from keyweave.connection.direct.busy_poll import BusyPoll
 from keyweave.connection.settings import ConnectionSettings
-from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
+from keyweave.effects import Command, ConnectionFailure, Packed, Reply, ServerError
 
 POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 """The event of a peer that sends no more; 0 where the system does not report it."""
@@ -116,7 +116,9 @@ class SocketLink:
         meanwhile: Callable[[], None] | None = None,
         /,
     ) -> list[Reply]:
-        payload = wire.pack(commands)
+        payload = b"".join(
+            [each.data if type(each) is Packed else wire.pack_command(each) for each in commands]
+        )
         expected = len(commands)
         replies: list[Reply] = []
         reader, connection, buffer, polling = self._reader, self._socket, self._buffer, self._polling

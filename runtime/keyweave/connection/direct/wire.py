@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import hiredis
 
 from keyweave.connection.settings import ConnectionSettings
-from keyweave.effects import Command, ConnectionFailure, Packed, Reply, ServerError
+from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 from keyweave.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -43,14 +43,6 @@ _KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT",
 # hiredis's own annotation describes a tuple of one word.
 pack_command: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
 """Return a command as bytes. Raises TypeError for a word that is not str, bytes, int or float."""
-
-
-def pack(commands: Sequence[Command]) -> bytes:
-    """Return commands as bytes. Raises TypeError for a word that is not str, bytes, int or float."""
-    if len(commands) == 1:
-        (command,) = commands
-        return command.data if type(command) is Packed else pack_command(command)
-    return b"".join([each.data if type(each) is Packed else pack_command(each) for each in commands])
 
 
 def new_reader() -> Any:
