@@ -24,7 +24,7 @@ from tests.servers.running import Running, configured_server, new_namespace
 from tests.waiting import wait_until
 
 CONFIRMS = ("WAIT", "WAITAOF")
-SOON = 2.0
+SOON = 1.0
 """Seconds of `deadline` where a write is not confirmed."""
 
 
@@ -256,7 +256,7 @@ async def _opened(opening: Any) -> Any:
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("applied", [True, False])
 def test_a_settled_outcome_is_confirmed_as_well(flavour: str, applied: bool, server: Running) -> None:
-    with harness(flavour, "settled", url=server.url, durable="disk", deadline=SOON) as stores:
+    with harness(flavour, "settled", url=server.url, durable="disk", deadline=3.0) as stores:
         stores.do(stores.db.users.create(user("first")))  # the server knows the script from here on
         channel = stores.db.session.shell.channel
         exchange = channel.exchange

@@ -24,8 +24,8 @@ def check_promises(run: Run, rows: Rows) -> set[str]:
             for token in _tokens(record):
                 seen.setdefault(token, f"{name} {key} holds it")
     for act in run.history.acts:
-        for token, where in _read(act):
-            if token in refused and token not in undone and not _together(act, refused[token]):
+        for token, key, where in _read(act):
+            if token in refused and token not in undone and not _together(act, refused[token], key):
                 seen.setdefault(token, f"{act.kind} {act.token} read it in {where}")
     for loss in run.history.losses:
         for token in sorted(loss.written):
@@ -41,18 +41,26 @@ def check_promises(run: Run, rows: Rows) -> set[str]:
     return refused.keys() & seen.keys()
 
 
-def _read(act: Act) -> Iterator[tuple[str, str]]:
-    """Tokens of other operations that an operation read, and where."""
+def _read(act: Act) -> Iterator[tuple[str, str, str]]:
+    """Tokens of other operations that an operation read, the row that has them, and where that is in words."""
     for touch in act.touches:
         if touch.read is not None and touch.read != act.token:
-            yield touch.read, touch.key
+            yield touch.read, touch.key, touch.key
     for listed in act.lists:
-        yield from ((token, f"counter {listed.key}") for token in listed.tokens if token != act.token)
+        for token in listed.tokens:
+            if token != act.token:
+                yield token, listed.key, f"counter {listed.key}"
 
 
-def _together(reader: Act, refused: Act) -> bool:
-    """Whether an operation may have read what another one of its process never wrote: they share a plan that failed."""
-    return reader.who[0] == refused.who[0] and not reader.done
+def _together(reader: Act, refused: Act, key: str) -> bool:
+    """Whether an operation may have read in a row what another one of its process never wrote.
+
+    Callers that write one row together work on states that are not written yet. If their plan fails, each of them fails.
+    """
+    rows = {touch.key for touch in (*refused.touches, *refused.earlier)} | {
+        each.key for each in refused.lists
+    }
+    return key in rows and reader.who[0] == refused.who[0] and not reader.done
 
 
 def _tokens(record: Any) -> list[str]:
