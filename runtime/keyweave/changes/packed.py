@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from keyweave.changes.answer import Ticket
-from keyweave.changes.plan import FIXED_KEYS, OTHER_WORDS, commands_of
+from keyweave.changes.plan import FIXED_KEYS, OTHER_WORDS
+from keyweave.changes.verbs import commands_of
 from keyweave.document.codec import Prepared, op_of
 from keyweave.effects import Packed
 from keyweave.keyspace.keys import Partition

@@ -6,12 +6,11 @@ It keeps its guards, so that a refusal can be turned into the caller's error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from operator import itemgetter
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from keyweave.changes.answer import Applied, Guard, Outcome, Refusal, Status, Ticket
+from keyweave.changes.verbs import commands_of
 from keyweave.effects import Command, Word
 from keyweave.errors import CrossPartitionError
 from keyweave.keyspace.keys import Partition
@@ -21,27 +20,8 @@ from keyweave.model.entry import REVISION, ClaimEntry, Entry, Score, ViewEntry
 FIXED_KEYS: Final = 4
 """Keys of a plan that are not documents, views or claims."""
 
-_rank: Final = itemgetter(0)
-
 OTHER_WORDS: Final = 16
 """Words of the command of a plan that are not keys and do not belong to a guard or a row."""
-
-_COMMANDS: Final[dict[str, tuple[str, ...]]] = {
-    "put": ("set", "unlist"),
-    "put with deadline": ("set", "list", "zadd"),
-    "insert": ("set",),
-    "delete": ("del", "list", "zrem"),
-    "add": ("zadd",),
-    "remove": ("zrem",),
-    "claim": ("hset",),
-    "release": ("hget", "hdel"),
-    "deadline": ("time", "pexpireat", "list", "zadd", "persist", "zrem"),
-    "advance": ("time", "set"),
-    "ledger": ("hset",),
-}
-"""The commands that `apply` calls for a row or an entry. It does not check the first command of a plan, because the first
-write fails by itself. So a row that may not call its first command at once begins with `time`, which has been called. `list`
-and `unlist` are no commands: the row is put into the expiry set, or may have to leave it."""
 
 
 class Plan:
@@ -335,15 +315,14 @@ class Plan:
         words: list[Any] = []
         views, verbs = self._views, self._verbs
         name, view_key = entity.name, self._partition_of(entity).view
-        removed: dict[tuple[int, str, Score], list[str]] = {}
-        added: dict[tuple[int, str, Score], list[str]] = {}
-        ranks = entity.ranks
+        removed: dict[tuple[str, str, Score], list[str]] = {}
+        added: dict[tuple[str, str, Score], list[str]] = {}
         # Comparing a few entries is faster than hashing them: an enum member is hashed by Python code.
         for entry in old:
             if type(entry) is ViewEntry:
                 if not _has_place(new, entry):
                     key = view_key(name, entry.view, entry.values)
-                    removed.setdefault((ranks.get(entry.view, 0), entry.member, ""), []).append(key)
+                    removed.setdefault((_order_of(entity, entry), entry.member, ""), []).append(key)
             elif type(entry) is ClaimEntry and entry not in new:
                 words += ("release", self._claim(entity, entry.unique), entry.value, entry.owner)
                 verbs["release"] = None
@@ -351,7 +330,7 @@ class Plan:
             if type(entry) is ViewEntry:
                 if entry not in old or entry.score == REVISION:
                     key = view_key(name, entry.view, entry.values)
-                    place = (ranks.get(entry.view, 0), entry.member, entry.score)
+                    place = (_order_of(entity, entry), entry.member, entry.score)
                     added.setdefault(place, []).append(key)
             elif type(entry) is ClaimEntry and entry not in old:
                 words += ("claim", self._claim(entity, entry.unique), entry.value, entry.owner)
@@ -359,7 +338,7 @@ class Plan:
         for verb, changed in (("remove", removed), ("add", added)):
             if changed:
                 verbs[verb] = None
-            for place in sorted(changed, key=_rank) if len(changed) > 1 else changed:
+            for place in _in_order(entity, changed):
                 _, member, score = place
                 numbers = [views.setdefault(key, len(views) + 1) for key in changed[place]]
                 if len(numbers) == 1:
@@ -394,10 +373,20 @@ class Plan:
         return claims.setdefault(name, len(claims) + 1)
 
 
-@lru_cache(maxsize=256)
-def commands_of(verbs: tuple[str, ...]) -> str:
-    """Return the commands of rows and entries as the argument `commands` of `apply`."""
-    return " ".join(dict.fromkeys(command for verb in verbs for command in _COMMANDS[verb]))
+def _order_of(entity: Entity[Any], entry: ViewEntry) -> str:
+    """Return the order of an entry's view; empty for a view that the schema no longer has."""
+    view = entity.views.get(entry.view)
+    return view.order if view is not None else ""
+
+
+def _in_order(
+    entity: Entity[Any], places: Collection[tuple[str, str, Score]]
+) -> Collection[tuple[str, str, Score]]:
+    """Return places in the order in which the views of `entity` first name their orders."""
+    if len(places) < 2:
+        return places
+    orders = list(dict.fromkeys(["", *(view.order for view in entity.views.values())]))
+    return sorted(places, key=lambda place: orders.index(place[0]))
 
 
 def _has_place(entries: list[Entry], entry: ViewEntry) -> bool:

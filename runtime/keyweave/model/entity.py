@@ -210,7 +210,6 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
         managed: names of the fields that the store sets.
         by_revision: whether a view is ordered by the row's latest revision.
         referring: names of int fields that hold keys of other rows. Indexes contain the ids of these rows.
-        ranks: by view, the number of the first view of the same order.
     """
 
     name: str
@@ -247,7 +246,6 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
     managed: tuple[str, ...] = ()
     by_revision: bool = False
     referring: frozenset[str] = frozenset()
-    ranks: Mapping[str, int] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         referring = {each.field for each in self.references if self.filters.get(each.field) == "int"}
@@ -257,8 +255,6 @@ class Entity(RowKeys, msgspec.Struct, Generic[R], frozen=True):
         )
         force_setattr(self, "by_revision", any(view.order == REVISION for view in self.views.values()))
         force_setattr(self, "referring", frozenset(referring))
-        orders = [view.order for view in self.views.values()]
-        force_setattr(self, "ranks", {name: orders.index(view.order) for name, view in self.views.items()})
 
     def manage(self, record: R, created: int, revision: int) -> None:
         """Set the managed fields of a record from a document's head; both values in microseconds since 1970."""

@@ -13,13 +13,11 @@ from collections import deque
 from typing import Any, Final, TypeVar
 
 from keyweave.changes.answer import Refusal, Status
-from keyweave.changes.unit import UnitOfWork
 from keyweave.changes.unsettled import Unsettled
 from keyweave.commit.commit import claims_of, commit, refused
-from keyweave.effects import ConnectionFailure, Flow, Sleep, Wait
+from keyweave.effects import ConnectionFailure, Flow, Wait
 from keyweave.errors import (
     KeyweaveError,
-    LockTimeoutError,
     OutcomeUnknownError,
     TransactionConflictError,
     TransactionTooLargeError,
@@ -29,13 +27,13 @@ from keyweave.exchange.ask import failure_error
 from keyweave.exchange.confirm import unconfirmed
 from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entity import Entity
-from keyweave.model.record import Record, memory_of
-from keyweave.read.get import find
-from keyweave.read.lock import leave_lock, lock_row, unlock, unlock_trailer, unlocked
+from keyweave.model.record import Record
+from keyweave.read.lock import unlock, unlock_trailer, unlocked
 from keyweave.store.context import Context
 from keyweave.store.turns import WriteQueue
 from keyweave.write.batch import Batch, Member, Task, Write
 from keyweave.write.put import first_try, remembered
+from keyweave.write.queue import exhausted, open_batch, pass_on
 from keyweave.write.settle import clean_up
 from keyweave.write.share_error import another, unknown_for
 
@@ -43,12 +41,6 @@ R = TypeVar("R", bound=Record)
 
 _PATIENCE: Final = 1.0
 """Seconds after which a caller leaves a queue in which one function runs all the time."""
-
-_LOCK_AFTER: Final = 3
-"""Rounds lost to other processes after which the callers of this one queue with theirs for the advisory lock."""
-
-_LOCK_WAIT: Final = 0.5
-"""Seconds to wait for that lock. A transaction may hold it for as long as it likes."""
 
 _ALONE_AFTER: Final = 8
 """Lost batches after which a caller is alone in its batch: its function may be what makes the batches lose."""
@@ -174,7 +166,7 @@ class _Part:
         if member.lost >= self._context.policy.attempts:
             raise self._exhausted()
         if queue.batch is None:
-            queue.batch = yield from self._open(queue)
+            queue.batch = yield from open_batch(self._context, self._entity, self._key, queue, member.lost)
         batch: Batch = queue.batch
         member.batch = batch
         queue.calling = True
@@ -198,43 +190,6 @@ class _Part:
         following.task = Task.ACT
         following.signal.set()
         return True
-
-    def _open(self, queue: WriteQueue) -> Flow[Batch]:
-        """Begin a batch with the row as it is.
-
-        Raises:
-            TransactionConflictError: the deadline leaves no time for another attempt.
-            StoreUnavailableError: or a subclass.
-        """
-        context, entity, key = self._context, self._entity, self._key
-        codec, began = context.codec(entity), context.monotonic()
-        if not queue.outdated:
-            guess = context.state.recent.get(entity.name, key)
-            if guess is not None:
-                return Batch(guess, False, began)
-        current, queue.current = queue.current, None
-        if queue.lost >= _LOCK_AFTER:
-            yield from self._lock(queue)
-        elif queue.lost > 1:
-            try:
-                yield Sleep(context.backoff(queue.lost))
-            except ConnectionFailure:
-                raise self._exhausted() from None
-        elif current is not None:
-            return Batch(codec.read_memory(current), True, began)
-        row = yield from find(context, entity, key)
-        return Batch(memory_of(row) if row is not None else None, True, context.monotonic())
-
-    def _lock(self, queue: WriteQueue) -> Flow[None]:
-        """Take the advisory lock of the row, so that other processes let this one go first. It is not needed to be safe."""
-        context = self._context
-        if queue.lock is None:
-            queue.lock = UnitOfWork(context.state.ledger.new_op())
-        try:
-            wait = min(context.policy.lock_wait, _LOCK_WAIT)
-            yield from lock_row(context, queue.lock, self._entity, self._key, wait)
-        except LockTimeoutError:
-            return
 
     def _send(self, queue: WriteQueue) -> Flow[None]:
         """Send the plan of the batch, or send it on after another caller was interrupted."""
@@ -436,27 +391,3 @@ class _Part:
 
     def _exhausted(self) -> TransactionConflictError:
         return exhausted(self._context, self._entity, self._key, max(self._member.lost, 1))
-
-
-def pass_on(context: Context, name: tuple[str, str], queue: WriteQueue) -> None:
-    """Give the turn of a row, named by its entity and key, to the next caller; or end the queue if none waits."""
-    following = queue.next() if queue.waiting or queue.first else None
-    if following is None:
-        if queue.lock is not None:
-            leave_lock(context, queue.lock)
-        context.state.writers.end(name, queue)
-        return
-    following.task = Task.ACT
-    following.signal.set()
-
-
-def exhausted(
-    context: Context, entity: Entity[Any], key: str, attempts: int | None = None
-) -> TransactionConflictError:
-    """Return the error for a write that lost every attempt, or all `attempts` that the deadline left time for."""
-    attempts = attempts or context.policy.attempts
-    return TransactionConflictError(
-        f"{entity.row(key)}: a write lost all {attempts} attempts to other writers",
-        attempts=attempts,
-        key=entity.shown(key),
-    )

@@ -26,8 +26,9 @@ from keyweave.read.get import get
 from keyweave.store.context import Context
 from keyweave.write.batch import Alter, Put, call, key_changed
 from keyweave.write.buffer import buffer_create, buffer_save, buffer_upsert
-from keyweave.write.group import exhausted, pass_on, write_together
+from keyweave.write.group import write_together
 from keyweave.write.put import put
+from keyweave.write.queue import exhausted, pass_on
 from keyweave.write.require_empty import require_empty
 from keyweave.write.settle import settle
 
