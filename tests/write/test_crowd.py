@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
-from compozy_store import EmailExistsError, Role, Status, UsageEntry
+from compozy_store import EmailExistsError, Role, Status, UsageEntry, aio
 from keyweave.errors import (
     ConflictError,
     LockTimeoutError,
     NotFoundError,
+    OutcomeUnknownError,
     StoreTimeoutError,
     ValidationError,
 )
 from tests.harness import FLAVOURS, Harness, errors_in, exchanges, harness, run, user
-from tests.servers.running import server_url
+from tests.servers.running import new_namespace, server_url
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -409,6 +410,95 @@ def test_a_cancelled_task_does_not_stop_others() -> None:
                 else:
                     assert outcome.output == final[: final.index(each) + 1]
         assert not stores.db.session.context.state.writers.get(("WorkflowState", "w"))
+
+
+async def behind_another(change: Any, *functions: Any, pause: float = 0.0) -> list[asyncio.Task[Any]]:
+    """Begin changes of a row while a first one holds the turn, so that they write it together; return their tasks."""
+    holds, gate = asyncio.Event(), asyncio.Event()
+
+    async def hold(row: Any) -> None:
+        holds.set()
+        await gate.wait()
+
+    holder = asyncio.create_task(change(hold))
+    await holds.wait()
+    tasks = []
+    for function in functions:
+        tasks.append(asyncio.create_task(change(function)))
+        await asyncio.sleep(pause)
+    gate.set()
+    await holder
+    return tasks
+
+
+def test_a_caller_whose_plan_another_one_sends_can_settle_it() -> None:
+    """Both change a unique value, so the second one sends the first one's plan before it begins its own."""
+
+    async def main() -> tuple[OutcomeUnknownError, Any, Any]:
+        async with aio.Store.open(server_url(), namespace=new_namespace("left"), deadline=0.9) as store:
+            await store.users.create(user("u"))
+            channel, gate = store.session.shell.channel, asyncio.Event()
+            exchange = channel.exchange
+
+            async def held(commands: Any, *more: Any) -> Any:
+                await gate.wait()
+                return await exchange(commands, *more)
+
+            def first(row: Any) -> None:
+                row.email = "first@x"
+
+            def second(row: Any) -> None:
+                channel.exchange = held
+                row.email = "second@x"
+
+            tasks = await behind_another(lambda f: store.users.change("u", f), first, second, pause=0.3)
+            (error,) = await asyncio.gather(tasks[0], return_exceptions=True)
+            gate.set()
+            await asyncio.gather(tasks[1], return_exceptions=True)
+            channel.exchange = exchange
+            return error, await store.outcome(error), await store.users.get("u")
+
+    error, settled, row = asyncio.run(asyncio.wait_for(main(), 30))
+    assert isinstance(error, OutcomeUnknownError)
+    assert settled.applied is True
+    assert row.email in ("first@x", "second@x")
+
+
+def test_the_plan_of_a_cancelled_caller_is_sent_on_as_the_same_one() -> None:
+    """The caller that is left is alone in the batch, but the plan of both is on its way already."""
+
+    async def main() -> tuple[list[Any], int, Any]:
+        async with aio.Store.open(server_url(), namespace=new_namespace("on")) as store:
+            await store.workflow_states.create(run(output=[]))
+            channel, arrived, calls = store.session.shell.channel, asyncio.Event(), 0
+            exchange = channel.exchange
+
+            async def deaf(commands: Any, *more: Any) -> Any:
+                channel.exchange = exchange
+                await exchange(commands, *more)
+                arrived.set()
+                await asyncio.Event().wait()
+
+            def first(row: Any) -> None:
+                nonlocal calls
+                calls += 1
+                row.output = [*row.output, "first"]
+
+            def second(row: Any) -> None:
+                channel.exchange = deaf
+                row.output = [*row.output, "second"]
+
+            tasks = await behind_another(lambda f: store.workflow_states.change("w", f), first, second)
+            await arrived.wait()
+            tasks[1].cancel()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            return outcomes, calls, await store.workflow_states.get("w")
+
+    (one, two), calls, row = asyncio.run(asyncio.wait_for(main(), 30))
+    assert row.output == ["first", "second"]
+    assert one.output == ["first"]
+    assert isinstance(two, asyncio.CancelledError)
+    assert calls == 1
 
 
 def test_callers_are_served_in_the_order_of_their_arrival() -> None:

@@ -224,11 +224,12 @@ class _Part:
     def _commit(self, queue: WriteQueue, batch: Batch, sending: Sending) -> Flow[Refusal | None]:
         """Commit the change of the batch.
 
-        The plan of a caller that is alone is sent packed. No other one could take it over, or has to settle what it does not know.
+        The plan of a caller that is alone is sent packed: no other one could take it over, or has to settle what it does not know.
+        A plan that is on its way already is sent on as it is, whoever is left.
         """
         context, fresh = self._context, queue.lost == 0  # after a pause a document would be outdated
         begun: Begun | None = None
-        alone = batch.members == [self._member]
+        alone = sending.attempt is None and batch.members == [self._member]
         if alone and queue.lock is None and context.durability is None:
             (change,) = batch.changes
             assert change.prepared is not None
