@@ -96,6 +96,7 @@ RUNTIME_PACKAGES: Final = (
     "expiry",
     "read",
     "write",
+    "partitioned",
     "integrity",
     "evolution",
     "transfer",

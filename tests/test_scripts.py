@@ -32,7 +32,9 @@ def code(name: str) -> str:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_declares_its_flags_so_that_a_refusal_comes_before_its_first_write(name: str) -> None:
     first = PACKAGE.scripts[name].splitlines()[0]
-    flags = dict.fromkeys(("apply", "unlock", "aside", "claim_home", "fence_home", "release_home"), "")
+    flags = dict.fromkeys(
+        ("apply", "unlock", "aside", "adopt", "claim_home", "fence_home", "release_home"), ""
+    )
     flags["outcome"] = " flags=allow-oom"
     assert first == "#!lua" + flags.get(name, " flags=no-writes")
 

@@ -20,6 +20,7 @@ PACKAGE = Package(
     groups={"auth": 1, "execution": 1},
     entities=(API_KEY, TASK_STATE, USER, WORKFLOW_STATE),
     scripts=_scripts(
+        "adopt",
         "apply",
         "aside",
         "claim_home",

@@ -13,11 +13,16 @@ def check_references(
     entities: Sequence[Entity],
     nodes: Mapping[str, Node],
     declared: set[str],
+    partitions: Mapping[str, int],
     problems: Problems,
     *,
     complete: bool,
 ) -> None:
-    """Report references without a target, across groups, to rows with a retention, or in a required cycle."""
+    """Report references without a target, across groups or partitions, to rows with a retention, or in a required cycle.
+
+    Args:
+        partitions: number of partitions of each group.
+    """
     by_name = {entity.name: entity for entity in entities}
     ending = _ending(entities)
     for entity in entities:
@@ -55,6 +60,13 @@ def check_references(
                     f"{what}: {target.name} is in group {target.group}, {entity.name} in {entity.group}; "
                     "rows that refer to each other must share a group",
                 )
+            elif partitions.get(entity.group, 1) > 1 and _leaves_partition(entity, reference.field, target):
+                problems.add(
+                    named.position,
+                    f"{what}: the group {entity.group} has {partitions[entity.group]} partitions, and the {target.name} may be in "
+                    f"another one than the {entity.name}, which is partitioned by {entity.partition_by}; partition {entity.name} "
+                    f"by {reference.field}, or give the group one partition",
+                )
             if reference.on_delete is OnDelete.RESTRICT and target.name in ending:
                 action = node.get("on_delete") or node
                 above = ending[target.name]
@@ -64,6 +76,14 @@ def check_references(
                 )
     _check_cycles(by_name, nodes, problems)
     _check_names(entities, nodes, problems)
+
+
+def _leaves_partition(entity: Entity, field: str, target: Entity) -> bool:
+    """Return whether rows are in other partitions than those that they refer to, unless two values happen to share one.
+
+    Where the partition of the target does not follow from its key, only the values show it.
+    """
+    return target.partition_by in target.key_names and entity.partition_by != field
 
 
 def _type(entity: Entity, field: str) -> str:

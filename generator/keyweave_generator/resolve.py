@@ -50,7 +50,8 @@ def resolve(
             found.append(entity)
             nodes[entity.name] = node
     declared = {node.child_text("entity") for node in entity_nodes}
-    check_references(found, nodes, declared, problems, complete=complete)
+    spread = {group.name: group.partitions for group in groups}
+    check_references(found, nodes, declared, spread, problems, complete=complete)
     classes = declared | set(_declared(root, "enums")) | set(record_nodes)
     check_errors(found, nodes, classes, problems)
     name = root.child_text("package")
@@ -110,12 +111,11 @@ def _groups(root: Node, problems: Problems) -> list[Group]:
     for node in _children(root, "groups"):
         partitions = node.get("partitions")
         number = partitions.value if partitions is not None else 1
-        if isinstance(number, int) and number > 1 and partitions is not None:
-            reason = "this release runs one partition per group"
-            if number & (number - 1):
-                reason = f"{number} is no power of two, which a number of partitions must be"
+        number = number if isinstance(number, int) else 1
+        if number & (number - 1) and partitions is not None:
+            reason = f"{number} is no power of two, which a number of partitions must be"
             problems.add(partitions.position, f"group {node.name}: {reason}")
-        groups.append(Group(node.name, 1, node.child_text("doc")))
+        groups.append(Group(node.name, number, node.child_text("doc")))
     return groups
 
 

@@ -21,12 +21,13 @@ from tests.oracle.engine import PostgresEngine
 from tests.oracle.server import session_dsn
 from tests.over import opened_store
 from tests.servers.managed import chosen_profile
+from tests.servers.partitions import chosen_partitions
 from tests.servers.running import chosen_server, server_url
 
 SERVER: Final = chosen_server()
 """The real server under test."""
 
-_ONCE: Final = SERVER == "embedded" and chosen_profile() is None
+_ONCE: Final = SERVER == "embedded" and chosen_profile() is None and chosen_partitions() == 1
 
 KEYWEAVE: Final = ("server", "fake") if _ONCE else ("server",)
 """Engines on Keyweave. The fake and the oracle are tested once, in the run on the embedded server without restrictions."""
@@ -53,6 +54,8 @@ async def empty_engine(
     namespace = new_id() if namespace is None else namespace
     if kind == "server":
         where: dict[str, Any] = {"namespace": namespace, "retention": retention, **options}
+        if chosen_partitions() > 1:
+            where["partitions"] = {"execution": chosen_partitions()}
         if chosen_channel() == "direct":
             async with Engine.open(server_url(), **where) as engine:
                 yield engine

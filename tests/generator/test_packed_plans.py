@@ -11,7 +11,7 @@ from msgspec import structs
 
 from keyweave.changes.change import replacement
 from keyweave.changes.packed import Numbers
-from keyweave.commit.commit import plan_of
+from keyweave.commit.compose import plan_of
 from keyweave.document.codec import Codec, Prepared
 from keyweave.effects import Packed
 from keyweave.errors import ValidationError

@@ -409,7 +409,7 @@ def test_a_cancelled_task_does_not_stop_others() -> None:
                     assert isinstance(outcome, asyncio.CancelledError)
                 else:
                     assert outcome.output == final[: final.index(each) + 1]
-        assert not stores.db.session.context.state.writers.get(("WorkflowState", "w"))
+        assert not stores.db.session.context.placing.writers.get(("WorkflowState", "w"))
 
 
 async def behind_another(change: Any, *functions: Any, pause: float = 0.0) -> list[asyncio.Task[Any]]:
@@ -437,7 +437,8 @@ def test_a_caller_whose_plan_another_one_sends_can_settle_it() -> None:
     async def main() -> tuple[OutcomeUnknownError, Any, Any]:
         async with aio.Store.open(server_url(), namespace=new_namespace("left"), deadline=0.9) as store:
             await store.users.create(user("u"))
-            channel, gate = store.session.shell.channel, asyncio.Event()
+            channel: Any = store.session.shell.channel
+            gate = asyncio.Event()
             exchange = channel.exchange
 
             async def held(commands: Any, *more: Any) -> Any:
@@ -452,6 +453,7 @@ def test_a_caller_whose_plan_another_one_sends_can_settle_it() -> None:
                 row.email = "second@x"
 
             tasks = await behind_another(lambda f: store.users.change("u", f), first, second, pause=0.3)
+            error: Any
             (error,) = await asyncio.gather(tasks[0], return_exceptions=True)
             gate.set()
             await asyncio.gather(tasks[1], return_exceptions=True)
@@ -470,7 +472,8 @@ def test_the_plan_of_a_cancelled_caller_is_sent_on_as_the_same_one() -> None:
     async def main() -> tuple[list[Any], int, Any]:
         async with aio.Store.open(server_url(), namespace=new_namespace("on")) as store:
             await store.workflow_states.create(run(output=[]))
-            channel, arrived, calls = store.session.shell.channel, asyncio.Event(), 0
+            channel: Any = store.session.shell.channel
+            arrived, calls = asyncio.Event(), 0
             exchange = channel.exchange
 
             async def deaf(commands: Any, *more: Any) -> Any:

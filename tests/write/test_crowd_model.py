@@ -140,7 +140,7 @@ def test_callers_learn_what_became_of_their_writes(kinds: list[str], steps: list
         assert able, "no caller goes on: a turn was lost"
         for caller in able:
             caller.go_on("go on")
-    assert world.context.state.writers.get(("Counter", "c0")) is None
+    assert world.context.placing.writers.get(("Counter", "c0")) is None
     judge(world, callers)
 
 

@@ -62,7 +62,7 @@ def _key_text(names: tuple[str, ...]) -> str:
         code="Rows that shared a partition may no longer share one.",
         data="With one partition per group nothing moves. With several, new code looks for rows in the wrong partition.",
         deploy="With several partitions, old and new code work on different rows.",
-        action="With one partition, which is all that this release runs, ignore it with that reason.",
+        action="With one partition in every namespace, ignore it with that reason. Otherwise give the entity a new name.",
     ),
 )
 def entity_partition_changed(pair: EntityPair) -> Iterator[Change]:

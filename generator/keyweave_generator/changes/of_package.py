@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from keyweave_generator.model import Group
+
 from .finding import Category, Change, Effect, Level, Side, Spot
-from .pairs import SchemaPair, added
+from .pairs import SchemaPair, added, kept
 from .rule import rule
 from .wording import used_by
 
@@ -86,6 +88,31 @@ def group_removed(pair: SchemaPair) -> Iterator[Change]:
     for group in added(pair.new.groups, pair.old.groups):
         spot = Spot(Side.OLD, None, ("groups", group.name))
         yield Change(spot, f"group {group.name} is removed", part=group.name)
+
+
+@rule(
+    "GROUP_PARTITIONS_CHANGED",
+    SchemaPair,
+    Category.STORAGE,
+    Level.WARNING,
+    "New namespaces get another number of partitions of a group.",
+    Effect(
+        data="Namespaces that exist keep the number that they have: a store takes it from the registry.",
+        deploy="Old and new code work on the same rows. Which of them opens a new namespace first decides its number.",
+        action="Deploy the new code before a namespace is opened for the first time, or name the number when a store is opened.",
+    ),
+)
+def group_partitions_changed(pair: SchemaPair) -> Iterator[Change]:
+    """Yield each group with another number of partitions."""
+    for old, new in kept(pair.old.groups, pair.new.groups):
+        if old.partitions != new.partitions:
+            spot = Spot(Side.NEW, None, ("groups", new.name, "partitions"))
+            text = f"group {new.name} had {_partitions(old)} and has {_partitions(new)}"
+            yield Change(spot, text, part=new.name)
+
+
+def _partitions(group: Group) -> str:
+    return f"{group.partitions} partition{'s' if group.partitions > 1 else ''}"
 
 
 @rule(

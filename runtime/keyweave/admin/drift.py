@@ -116,5 +116,9 @@ def notes(report: Report) -> list[str]:
         lines.append(
             f"{report.others:,} keys belong to indexes of another version of the schema; not compared"
         )
+    if report.vacant:
+        lines.append(
+            f"{report.vacant:,} homes have no row; they mean nothing, and the next sweep removes them"
+        )
     lines += [f"{name} is not built yet; not compared" for name in report.unbuilt]
     return lines

@@ -9,13 +9,14 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from keyweave.errors import KeyweaveError, StoreUnavailableError
+from keyweave.exchange.handshake import learn_numbers
 from keyweave.health.examine import examine
 from keyweave.health.report import Health, SentinelAnswer, Severity
 from keyweave.health.sizes import read_size, size_text
@@ -109,6 +110,8 @@ def examined_by(shell: Shell, context: Context, budget: str | None, database: in
         from keyweave.admin.sentinels import sentinel_answers  # other stores do without
 
         sentinels = sentinel_answers(shell.settings)
+    with suppress(KeyweaveError):  # what is wrong is the examination's to say
+        shell.run(learn_numbers(context))
     flow = examine(
         context, memory_budget=budget_of(budget), probing=True, database=database, sentinels=sentinels
     )

@@ -69,18 +69,28 @@ class Refusal(msgspec.Struct, frozen=True):
         guard: the guard.
         owner: id of the row that holds the unique value, when it is TAKEN; empty otherwise.
         document: the stored document of the row of `Plan.show_on_refusal`, when the status is EXISTS or CHANGED.
+        partition: number of the other partition that has the row or unique value, if its home says so; None for any other refusal.
+        value: the unique value, then; the row's id for a key.
     """
 
     status: Status
     guard: Guard
     owner: str = ""
     document: bytes | None = None
+    partition: int | None = None
+    value: str = ""
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):
     """An applied plan: revision, created and expires (microseconds since 1970) of each written document, in order."""
 
     heads: tuple[tuple[int, int, int], ...]
+
+
+def elsewhere(guard: Guard, partition: int, value: str) -> Refusal:
+    """Return the refusal of a key or unique value that another partition has, by its number."""
+    status = Status.TAKEN if guard.detail else Status.EXISTS
+    return Refusal(status, guard, partition=partition, value=value)
 
 
 Outcome: TypeAlias = Applied | Refusal

@@ -12,6 +12,7 @@ from typing import Any, Final
 from keyweave.changes.change import Change
 from keyweave.changes.overlay import Overlay
 from keyweave.errors import ConflictError, CrossPartitionError, TransactionRequiredError
+from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry, ViewEntry
 from keyweave.model.record import Record, Stored, forget, memory_of, remember
@@ -23,6 +24,7 @@ class UnitOfWork:
     Attributes:
         token: id of the attempt, which its locks hold.
         group: the group that this attempt changes, or None before its first change.
+        partition: the partition of the rows that this attempt changes or locks, or None before the first one.
         changes: the buffered change of each row, by entity name and key.
         watched: rows that must not change, by entity name and key: entity, and what the store holds or None for absent.
         loaded: what the attempt read of each row, by entity name and key.
@@ -53,6 +55,7 @@ class UnitOfWork:
         "loaded",
         "locks",
         "needed",
+        "partition",
         "releasing",
         "token",
         "trusting",
@@ -70,6 +73,7 @@ class UnitOfWork:
         self.claimed: set[tuple[str, str, str]] = set()
         self.doubtful = False
         self.group: str | None = None
+        self.partition: Partition | None = None
         self.ended = False
         self.changes: dict[tuple[str, str], Change] = {}
         self.watched: dict[tuple[str, str], tuple[Entity[Any], Stored | None]] = {}
@@ -91,12 +95,15 @@ class UnitOfWork:
         if self.ended:
             raise TransactionRequiredError("this transaction has ended; use the store or begin another one")
 
-    def enlist(self, entity: Entity[Any]) -> None:
-        """Check that `entity` can change in this unit. The first call fixes the unit's group.
+    def enlist(self, entity: Entity[Any], partition: Partition | None = None) -> None:
+        """Check that `entity` can change in this unit. The first call fixes the unit's group, and its partition.
+
+        Args:
+            partition: where the row is; None where that was checked before.
 
         Raises:
             TransactionRequiredError: the transaction has ended.
-            CrossPartitionError: the unit already uses another group.
+            CrossPartitionError: the unit already uses another group or partition.
         """
         self.refuse_late_use()
         if self.group is None:
@@ -105,6 +112,17 @@ class UnitOfWork:
             raise CrossPartitionError(
                 f"{entity.name} is in group {entity.group!r}; this transaction already uses group {self.group!r}"
             )
+        if partition is not None:
+            if self.partition is None:
+                self.partition = partition
+            elif self.partition.index != partition.index:
+                raise CrossPartitionError(f"{entity.name}: this transaction already uses another partition")
+
+    def elsewhere(self) -> UnitOfWork:
+        """Return a unit for reading other partitions, which refuses every change of them."""
+        other = UnitOfWork(self.token, self.until)
+        other.group, other.partition = self.group, self.partition
+        return other
 
     def conflict_error(self, entity: Entity[Any], key: str) -> ConflictError:
         """Return the error for a row that another writer changed since this unit read it.

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import repeat
-from typing import Any, Final, TypeAlias
+from typing import Any
 
-from keyweave.changes.answer import Applied, Refusal, Status
+from keyweave.changes.answer import Applied, Guard, Refusal, Status, elsewhere
 from keyweave.changes.change import Change
 from keyweave.changes.plan import Plan
-from keyweave.commit.insert import insertion, new_rows
-from keyweave.document.codec import Prepared, op_of
-from keyweave.effects import Flow
-from keyweave.errors import ConflictError, KeyweaveError, OutcomeUnknownError, ReferenceViolationError
-from keyweave.exchange.apply import Begun, Sending, Trailer, apply, apply_each
+from keyweave.commit.compose import Watched, plan_of
+from keyweave.document.codec import Prepared
+from keyweave.effects import Flow, Sleep
+from keyweave.errors import (
+    ConflictError,
+    KeyweaveError,
+    OutcomeUnknownError,
+    ReferenceViolationError,
+    TransactionConflictError,
+    ValidationError,
+)
+from keyweave.exchange.apply import Begun, Sending, Trailer, apply, apply_each, begin
+from keyweave.exchange.together import caught, together
+from keyweave.homes.claim import claim, leave
+from keyweave.homes.home import arriving, leaving, not_after
 from keyweave.model.entity import Entity
-from keyweave.model.entry import ClaimEntry, Entry, ViewEntry
 from keyweave.model.moment import from_micros_all
-from keyweave.model.record import Stored
 from keyweave.store.context import Context
 from keyweave.store.recent import LARGEST
-
-Watched: TypeAlias = tuple[Entity[Any], str, Stored | None]
-"""A row that must not have changed: entity, key, and what the store held (None when the row must be absent)."""
-
-_NO_ROWS: Final[frozenset[tuple[str, str]]] = frozenset()
-_NOTHING_RELEASED: Final[Mapping[tuple[str, str, str], str]] = {}
 
 
 def commit(
@@ -62,6 +63,9 @@ def commit(
     """
     if isinstance(trailer, Sending) and trailer.attempt is not None:
         plan = trailer.attempt.plan
+    elif context.homing and begun is None:
+        shown = with_document
+        return (yield from _commit_homed(context, changes, watched or (), sweeping, shown, trailer))
     else:
         if plan is None:
             plan = plan_of(context, changes, watched or (), begun)
@@ -86,6 +90,9 @@ def commit_each(context: Context, changes: list[Change]) -> Flow[list[Refusal | 
     Returns:
         For each change: None when it was written, the refusal, or the error that `commit` raises.
     """
+    if context.homing:
+        flows = [caught(_commit_homed(context, [change], (), False, False, None)) for change in changes]
+        return (yield from together(context, flows))
     plans = [plan_of(context, [change]) for change in changes]
     outcomes = yield from apply_each(context, plans)
     found: list[Refusal | KeyweaveError | None] = []
@@ -98,6 +105,90 @@ def commit_each(context: Context, changes: list[Change]) -> Flow[list[Refusal | 
             _describe(outcome, [change])
         found.append(outcome)
     return found
+
+
+def _commit_homed(
+    context: Context,
+    changes: list[Change],
+    watched: Sequence[Watched],
+    sweeping: bool,
+    with_document: bool,
+    trailer: Trailer | None,
+) -> Flow[Refusal | None]:
+    """Do what `commit` does where keys and unique values have homes: they are there before the rows, and leave after them."""
+    things = [(thing, change.key) for change in changes for thing in arriving(change)]
+    refused_at = [0] * len(things)
+    partition = context.partition(changes[0].entity if changes else watched[0][0])
+    for change in changes:
+        require_same_partition(change)
+    for attempt in range(context.policy.attempts):
+        # The plan rests on homes that are read after this moment, so their fences outlive it.
+        until = not_after(context, partition)
+        homes = yield from together(
+            context,
+            [
+                claim(context, thing, partition, epoch)
+                for (thing, _), epoch in zip(things, refused_at, strict=True)
+            ],
+        )
+        for (thing, key), home in zip(things, homes, strict=True):
+            if home.partition != partition.index:
+                guard = Guard("home", thing.entity, key, thing.unique)
+                return elsewhere(guard, home.partition, thing.value)
+        begun = begin(context, partition)
+        plan = plan_of(context, changes, watched, begun)
+        if things:
+            begun.until = until
+        for (thing, key), home in zip(things, homes, strict=True):
+            plan.guard_unfenced(thing.entity, thing.unique, thing.value, home.epoch, key)
+        if with_document:
+            plan.show_on_refusal(changes[0].entity, changes[0].key)
+        try:
+            outcome = yield from apply(context, plan, trailer, repeatable=sweeping, begun=begun)
+        except OutcomeUnknownError as error:
+            _describe(error, changes)
+            raise
+        if isinstance(outcome, Applied):
+            remember_writes(context, changes, outcome, plan.op)
+            yield from leave(context, [thing for change in changes for thing in leaving(change)])
+            return None
+        if outcome.status is Status.FENCED:
+            found = (outcome.guard.detail, outcome.guard.key)
+            for number, (thing, key) in enumerate(things):
+                if (thing.unique, key) == found:
+                    refused_at[number] = homes[number].epoch
+        elif outcome.status is not Status.LATE:
+            return outcome
+        if attempt > 0:
+            yield Sleep(context.backoff(attempt))
+    raise TransactionConflictError(
+        f"{changes[0].entity.name}: the homes of a write changed in all {context.policy.attempts} attempts",
+        attempts=context.policy.attempts,
+    )
+
+
+def require_same_partition(change: Change) -> None:
+    """Refuse a change of the value that decides the partition of a stored row.
+
+    Raises:
+        ValidationError: the row would have another value.
+    """
+    entity, old, prepared = change.entity, change.old, change.prepared
+    if old is None or prepared is None or old.snapshot is None:
+        return
+    name = entity.partition_by
+    before, after = getattr(old.snapshot, name), getattr(prepared.snapshot, name)
+    if before != after:
+        raise partition_changed(entity, change.key, before, after)
+
+
+def partition_changed(entity: Entity[Any], key: str, before: object, after: object) -> ValidationError:
+    """Return the error for a row that would have another value of the field that decides its partition."""
+    rule = f"decides the partition of a row, so it cannot change from {before!r} to {after!r}"
+    name = entity.partition_by
+    error = ValidationError(f"{entity.row(key)}: {name} {rule}", entity=entity.name, field=name, rule=rule)
+    error.key = entity.shown(key)
+    return error
 
 
 def _describe(error: OutcomeUnknownError, changes: list[Change]) -> None:
@@ -132,132 +223,6 @@ def dangling_reference(entity: Entity[Any], field: str, key: str) -> ReferenceVi
         target=target,
         key=entity.shown(key),
     )
-
-
-def claims_of(entries: list[Entry]) -> list[ClaimEntry]:
-    """Return the claims among `entries`."""
-    return [entry for entry in entries if type(entry) is ClaimEntry]
-
-
-def plan_of(
-    context: Context, changes: list[Change], watched: Sequence[Watched] = (), begun: Begun | None = None
-) -> Plan:
-    """Return the plan that makes changes of one partition, as `commit` does; `begun` if its first try was sent."""
-    first = changes[0].entity if changes else watched[0][0]
-    puts: AbstractSet[tuple[str, str]] = _NO_ROWS
-    released: Mapping[tuple[str, str, str], str] = _NOTHING_RELEASED
-    inserted: list[Prepared] | None = None
-    if len(changes) > 1:
-        inserted = new_rows(changes)
-        if inserted is None:
-            puts = {(change.entity.name, change.key) for change in changes if change.prepared is not None}
-            released = _released(changes)
-    if inserted is not None:
-        plan: Plan = insertion(context, first, inserted)
-        changes = []
-    else:
-        op = begun.op if begun is not None else context.state.ledger.new_op()
-        plan = Plan(context.keyspace.partition(first.group), op)
-    for change in changes:
-        _guard_row(plan, change)
-        if change.prepared is not None:
-            if change.entity.uniques:
-                _guard_claims(plan, change, released)
-            if change.entity.references:
-                _guard_references(context, plan, change, change.prepared.snapshot, puts)
-        if change.counts:
-            _guard_views(plan, change)
-    for entity, key, stored in watched:
-        if stored is None:
-            plan.guard_absent(entity, key)
-        else:
-            plan.guard_revision(entity, key, stored.revision, op_of(stored))
-    for change in changes:
-        if change.prepared is not None:
-            _put(plan, change, change.prepared)
-        elif change.old is not None:
-            plan.delete(change.entity, change.key, change.old_entries)
-        for entity, _, _, entries in change.dangling:
-            plan.change_entries(entity, entries, [])
-    return plan
-
-
-def _put(plan: Plan, change: Change, prepared: Prepared) -> None:
-    """Write the row of a change with what differs in its entries."""
-    entity, old = change.entity, change.old
-    removed: list[Entry] = []
-    if change.recreated:
-        plan.delete(entity, change.key, change.old_entries)
-        old = None
-    if old is None:
-        added = prepared.entries
-    else:
-        removed = entity.entries(old.snapshot, prepared.snapshot)
-        added = entity.entries(prepared.snapshot, old.snapshot)
-    plan.put(entity, change.key, prepared.body, prepared.retain, removed, added)
-
-
-def _guard_row(plan: Plan, change: Change) -> None:
-    entity, key, old = change.entity, change.key, change.old
-    if old is None:
-        plan.guard_absent(entity, key)
-    elif change.guard == "revision":
-        plan.guard_revision(entity, key, old.revision, op_of(old))
-    elif change.guard == "unchanged":
-        plan.guard_unchanged(entity, key, old.revision, op_of(old))
-    elif change.guard == "gone":
-        plan.guard_gone(entity, key, change.deadline)
-    else:
-        plan.guard_dead(entity, key, old.revision, op_of(old))
-
-
-def _released(changes: list[Change]) -> dict[tuple[str, str, str], str]:
-    """Return the present owner of each unique value (entity, constraint, value) that the changes release.
-
-    Another row of the same plan may claim such a value.
-    """
-    return {
-        (change.entity.name, claim.unique, claim.value): claim.owner
-        for change in changes
-        for claim in claims_of(change.old_entries)
-        if claim not in change.new_entries
-    }
-
-
-def _guard_views(plan: Plan, change: Change) -> None:
-    for entity, view, values, number in change.counts:
-        plan.guard_count(entity, view, values, number, change.key)
-    for entity, key, revision, entries in change.dangling:
-        plan.guard_at(entity, key, revision)
-        for entry in entries:
-            if type(entry) is ViewEntry:
-                plan.guard_member(entity, entry, change.key)
-
-
-def _guard_claims(plan: Plan, change: Change, released: Mapping[tuple[str, str, str], str]) -> None:
-    for claim in claims_of(change.new_entries):
-        if claim in change.old_entries:
-            continue
-        owner = released.get((change.entity.name, claim.unique, claim.value))
-        if owner is not None:
-            plan.guard_holds(change.entity, claim.unique, claim.value, owner)
-        else:
-            plan.guard_free(change.entity, claim)
-
-
-def _guard_references(
-    context: Context, plan: Plan, change: Change, after: Any, puts: AbstractSet[tuple[str, str]]
-) -> None:
-    entity, key = change.entity, change.key
-    before = change.old.snapshot if change.old is not None else None
-    for reference in entity.references:
-        field = reference.field
-        if before is not None and getattr(before, field) == getattr(after, field):
-            continue
-        value = reference.key_in(after)
-        itself = value == key and reference.target == entity.name
-        if value is not None and not itself and (reference.target, value) not in puts:
-            plan.guard_exists(context.package.entities[reference.target], value, entity, key, field)
 
 
 def remember_writes(context: Context, changes: list[Change], applied: Applied, op: str) -> None:

@@ -29,7 +29,7 @@ def new_rows(changes: list[Change]) -> list[Prepared] | None:
 
 def insertion(context: Context, entity: Entity[Any], rows: list[Prepared]) -> Insertion:
     """Return the plan that inserts rows with different keys."""
-    partition = context.keyspace.partition(entity.group)
+    partition = context.partition(entity)
     plan = Insertion(partition, context.state.ledger.new_op(), entity, [row.key for row in rows])
     if entity.uniques:
         for row in rows:

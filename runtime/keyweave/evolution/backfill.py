@@ -138,15 +138,13 @@ def _claims(
     batches.learn(documents)
     found: list[tuple[str, ClaimEntry]] = []
     for place, document in zip(rows, documents, strict=True):
-        if document is None or place.entity is None:
+        if document is None or place.entity is None or place.partition is None:
             continue
         try:
             record, head = context.codec(place.entity).peek(document)
         except CorruptDocumentError:
             continue
-        if head.expires and (
-            yield from deadline_passed(context, context.partition(place.entity), head.expires)
-        ):
+        if head.expires and (yield from deadline_passed(context, place.partition, head.expires)):
             continue
         entries = place.entity.entries(record)
         found += [(place.entity.name, entry) for entry in entries if isinstance(entry, ClaimEntry)]

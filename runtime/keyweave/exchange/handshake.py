@@ -15,7 +15,7 @@ from keyweave.errors import (
     StoreReadOnlyError,
     ViewNotBuiltError,
 )
-from keyweave.exchange.ask import ask
+from keyweave.exchange.ask import ask, ask_script
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity, Index
 from keyweave.store.context import Context
@@ -40,6 +40,9 @@ def handshake(context: Context) -> Flow[None]:
     """
     partitions = context.keyspace.partitions()
     registries, written = yield from _read_with_clocks(context, partitions)
+    if (yield from adopt(context, partitions, registries)):
+        partitions = context.keyspace.partitions()
+        registries, written = yield from _read_with_clocks(context, partitions)
     commands: list[Command] = []
     _require_numbers(context, partitions, registries)
     for partition, registry in zip(partitions, registries, strict=True):
@@ -78,15 +81,83 @@ def handshake(context: Context) -> Flow[None]:
     context.state.unbuilt.intersection_update(unbuilt)
 
 
-def _require_numbers(context: Context, partitions: list[Partition], registries: list[Registry]) -> None:
-    """Refuse a namespace whose group has more partitions: this code would look for rows in the wrong ones."""
+def adopt(context: Context, partitions: list[Partition], registries: list[Registry]) -> Flow[bool]:
+    """Learn how many partitions each group has, from the registries of the first ones, and set it in a new namespace.
+
+    Args:
+        partitions: of the keyspace; of each group one, before the numbers are known.
+
+    Returns:
+        Whether the keyspace has other partitions now.
+
+    Raises:
+        SchemaMismatchError: the caller asked for another number.
+    """
+    numbers = dict(context.keyspace.numbers)
     for partition, registry in zip(partitions, registries, strict=True):
-        number = context.package.groups[partition.group]
-        if partition.index == 0 and registry.partitions != number:
-            raise SchemaMismatchError(
-                f"group {partition.group}: the namespace has {registry.partitions} partitions, and this version of keyweave "
-                f"runs {number}; open it with a version that runs {registry.partitions}"
-            )
+        group = partition.group
+        if partition.index or numbers[group] > 1:
+            continue
+        number = registry.partitions
+        wanted = context.wanted.get(group)
+        if not registry.numbered:
+            first = wanted or context.package.groups[group]
+            if first > 1 and registry.current is None:
+                number = yield from _set_number(context, partition, first)
+        if wanted is not None and wanted != number:
+            raise _other_number(group, number, wanted)
+        numbers[group] = number
+    if numbers == context.keyspace.numbers:
+        return False
+    context.keyspace.spread(numbers)
+    context.route(context.routing())
+    return True
+
+
+def learn_numbers(context: Context) -> Flow[None]:
+    """Learn how many partitions each group has, for a context that does not open a store.
+
+    Raises:
+        CorruptDocumentError: a registry cannot be read.
+        StoreUnavailableError: or a subclass.
+    """
+    partitions = context.keyspace.partitions()
+    registries = yield from read_registries(context, partitions)
+    numbers = {
+        partition.group: registry.partitions
+        for partition, registry in zip(partitions, registries, strict=True)
+        if partition.index == 0
+    }
+    if numbers != context.keyspace.numbers:
+        context.keyspace.spread(numbers)
+
+
+def _set_number(context: Context, first: Partition, number: int) -> Flow[int]:
+    """Set the number of partitions of a group whose namespace is new, and return the one that it has then."""
+    try:
+        reply = yield from ask_script(context, "adopt", (first.schema,), (number,))
+    except _REFUSED:
+        return number  # on a replica, or with a user that may not write, there is nothing to read elsewhere
+    return int(reply[1])
+
+
+def _other_number(group: str, number: int, opened: int) -> SchemaMismatchError:
+    return SchemaMismatchError(
+        f"group {group}: the namespace has {_partitions(number)}, and the store was opened with {opened}; "
+        f"leave out partitions, or open it with partitions={{{group!r}: {number}}}"
+    )
+
+
+def _partitions(number: int) -> str:
+    return f"{number} partition{'s' if number > 1 else ''}"
+
+
+def _require_numbers(context: Context, partitions: list[Partition], registries: list[Registry]) -> None:
+    """Refuse a namespace whose group has another number of partitions: this store would look for rows in the wrong ones."""
+    for partition, registry in zip(partitions, registries, strict=True):
+        number = context.keyspace.number(partition.group)
+        if partition.index == 0 and registry.partitions != number and (registry.numbered or registry.current):
+            raise _other_number(partition.group, registry.partitions, number)
 
 
 def _read_with_clocks(

@@ -24,6 +24,7 @@ from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadline_passed, deadlines_passed, server_time
 from keyweave.expiry.forget import count_swept, forget
 from keyweave.expiry.search import Row
+from keyweave.homes.vacant import remove_vacant
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.record import Stored, memory_of
@@ -70,6 +71,8 @@ class Step:
 def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
     """Remove up to `limit` rows: rows past their deadline, in all partitions, and rows that refer to them with cascade.
 
+    Where a group has several partitions, homes without a row are removed behind them, all of them.
+
     Returns:
         The number of removed rows.
     """
@@ -78,10 +81,12 @@ def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
         unsweepable = Unsweepable()
         while not allowance.spent:
             step = yield from sweep_step(
-                context, partition, min(BATCH, allowance.rows), unsweepable, allowance
+                context.at(partition), partition, min(BATCH, allowance.rows), unsweepable, allowance
             )
             if not step.found:
                 break
+    if context.router is not None and not allowance.spent:
+        yield from remove_vacant(context)
     return allowance.used
 
 

@@ -114,7 +114,7 @@ def tend_once(
             started = context.monotonic()
             rows = pace.rows if limit is None else min(pace.rows, limit - removed)
             allowance = Allowance(context.monotonic, rows)
-            step = yield from sweep_step(context, partition, rows, unsweepable, allowance)
+            step = yield from sweep_step(context.at(partition), partition, rows, unsweepable, allowance)
             removed += allowance.used
             progress.swept += allowance.used
             if step.found <= step.removed + step.kept:

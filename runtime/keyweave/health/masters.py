@@ -47,7 +47,7 @@ def all_masters(
             raise refusal_error(context, replies[1])
         name = server_id(replies[2]) or partition.group
         if name in found:
-            groups = (*found[name].groups, partition.group)
+            groups = tuple(dict.fromkeys((*found[name].groups, partition.group)))
             found[name] = msgspec.structs.replace(found[name], groups=groups)
             continue
         facts = facts_in(replies)

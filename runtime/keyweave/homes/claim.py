@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from keyweave.effects import Flow, Sleep
-from keyweave.errors import CorruptDocumentError, TransactionConflictError
+from keyweave.errors import CorruptDocumentError, KeyweaveError, TransactionConflictError
 from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.together import together
 from keyweave.homes.home import FENCE_LIFE, Home, Homed, not_after, read_home
 from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
@@ -115,6 +116,14 @@ def vacate(context: Context, thing: Homed) -> Flow[bool]:
             return False
         _home_in(context, at, reply)
     return False
+
+
+def leave(context: Context, things: Sequence[Homed]) -> Flow[None]:
+    """Remove homes of what is gone, all at the same time. What cannot be removed now means nothing, and is left to the sweep."""
+    try:
+        yield from together(context, [vacate(context, thing) for thing in things])
+    except KeyweaveError:
+        return  # the row is written already, so this error must not replace its outcome
 
 
 def _home_in(context: Context, at: Partition, reply: Sequence[Any]) -> Home | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from keyweave.changes.change import Change
 from keyweave.document.codec import Prepared
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
-from keyweave.model.entry import ClaimEntry
+from keyweave.model.entry import ClaimEntry, Entry
 from keyweave.store.context import Context
 
 FENCE_LIFE: Final = 900
@@ -66,6 +68,45 @@ def homed_of(prepared: Prepared) -> list[Homed]:
     claims = [entry for entry in prepared.entries if type(entry) is ClaimEntry]
     values = [Homed(prepared.entity, claim.unique, claim.value) for claim in claims]
     return [Homed(prepared.entity, "", prepared.key), *values]
+
+
+def is_located(entity: Entity[Any]) -> bool:
+    """Return whether the partition of a row follows from its key, so that the key has no home."""
+    return entity.partition_by in entity.key_fields
+
+
+def has_homes(entity: Entity[Any], unique: str) -> bool:
+    """Return whether the values of a unique constraint have homes: rows of several partitions could have the same one."""
+    constraint = entity.uniques[unique]
+    return entity.partition_by not in constraint.fields or bool(constraint.normalize)
+
+
+def arriving(change: Change) -> list[Homed]:
+    """Return what needs a home before a change is made: the key of a new row, and its new unique values."""
+    prepared, entity = change.prepared, change.entity
+    if prepared is None:
+        return []
+    found = [Homed(entity, "", change.key)] if change.old is None and not is_located(entity) else []
+    if entity.uniques:
+        before = values_of(entity, change.old_entries) if change.old is not None else []
+        found += [value for value in values_of(entity, prepared.entries) if value not in before]
+    return found
+
+
+def leaving(change: Change) -> list[Homed]:
+    """Return what has no use for a home after a change was made: the key of a removed row, and unique values that are given up."""
+    entity = change.entity
+    found = [Homed(entity, "", change.key)] if change.prepared is None and not is_located(entity) else []
+    if entity.uniques:
+        after = values_of(entity, change.new_entries)
+        found += [value for value in values_of(entity, change.old_entries) if value not in after]
+    return found
+
+
+def values_of(entity: Entity[Any], entries: Sequence[Entry]) -> list[Homed]:
+    """Return the unique values with homes among the entries of a row."""
+    claims = [entry for entry in entries if type(entry) is ClaimEntry]
+    return [Homed(entity, claim.unique, claim.value) for claim in claims if has_homes(entity, claim.unique)]
 
 
 def not_after(context: Context, partition: Partition) -> int:

@@ -16,6 +16,7 @@ from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import TIME, micros_of, read_clocks
 from keyweave.exchange.handshake import handshake, read_registries
 from keyweave.integrity.drift import Drift, Kind, Report, Suspect
+from keyweave.integrity.homes import count_vacant, homeless
 from keyweave.integrity.inspect_entry import FreedRow
 from keyweave.integrity.scan import WRONGTYPE
 from keyweave.integrity.survey import Observer, Progress, RowSums, Survey
@@ -85,6 +86,12 @@ def walk(
         )
         yield from verification.run()
     report.unswept = len(freed)
+    if context.router is not None:
+        lost = yield from homeless(context, locator)
+        if lost:
+            yield from handle(lost)
+        report.vacant = 0
+        yield from count_vacant(context, report)
     if not locator.limited:
         late = yield from _clocks(context, survey.sums)
         if late:

@@ -44,6 +44,8 @@ class Kind(enum.StrEnum):
     ENDING_KEY = "native TTL on a key that must not expire"
     ENDLESS_MARK = "lock, marker or ledger without a TTL"
     BAD_SLOT = "unreadable slot of a ledger"
+    MISSING_HOME = "row or unique value that its home does not find"
+    DOUBLE_ROW = "row or unique value in two partitions"
 
     @property
     def code(self) -> str:
@@ -127,6 +129,7 @@ class Report:
         set_aside: number of keys that repairs have set aside for a person to inspect; no drift.
         others: number of keys of indexes that another version of the schema keeps here; they were not compared.
         unbuilt: names of indexes that are not built yet; they were not compared.
+        vacant: number of homes without a row or unique value; the next `store.sweep` removes them; no drift.
     """
 
     documents: int = 0
@@ -136,6 +139,7 @@ class Report:
     set_aside: int = 0
     others: int = 0
     unbuilt: tuple[str, ...] = ()
+    vacant: int = 0
 
     @property
     def clean(self) -> bool:

@@ -32,6 +32,7 @@ REMEDIES: Final[dict[Kind, str]] = {
     Kind.ENDING_KEY: "remove the native TTL",
     Kind.ENDLESS_MARK: "set a TTL of a minute; of a day for a ledger",
     Kind.BAD_SLOT: "mark the slot as given up",
+    Kind.MISSING_HOME: "set the home",
 }
 """The kinds of drift that a repair removes, and how."""
 
@@ -41,6 +42,7 @@ REASONS: Final[dict[Kind, str]] = {
     Kind.UNCLEAR_OWNER: "correct or delete the document that holds the claim",
     Kind.DUPLICATE_VALUE: "two documents have the value: change one of them",
     Kind.DANGLING_REFERENCE: "restore the row that it refers to, or delete the referring row",
+    Kind.DOUBLE_ROW: "two partitions have it: delete one of the rows",
     Kind.FOREIGN_KEY: "this schema has no such key: delete it, or use the schema that has it",
     Kind.FOREIGN_ENTRY: "this schema has no such entity",
     Kind.WRONG_TYPE: "the key of a document has another type: inspect it",

@@ -16,6 +16,8 @@ from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.expiry.forget import forget
 from keyweave.expiry.search import Row
+from keyweave.homes.claim import claim
+from keyweave.homes.home import Homed
 from keyweave.integrity.check import ignore_progress, locator_for, walk
 from keyweave.integrity.drift import Drift, Kind
 from keyweave.integrity.inspect_entry import FreedRow
@@ -101,7 +103,7 @@ def _forget(context: Context, freed: set[FreedRow]) -> Flow[int]:
         rows[partition].append((name, key))
     forgotten = 0
     for partition, some in rows.items():
-        forgotten += (yield from forget(context, partition, some))[0]
+        forgotten += (yield from forget(context.at(partition), partition, some))[0]
     return forgotten
 
 
@@ -110,6 +112,9 @@ def _repair(context: Context, repairs: Repairs, drifts: list[Drift]) -> Flow[Non
     for drift in drifts:
         suspect = drift.suspect
         assert suspect.place.partition is not None
+        if drift.kind is Kind.MISSING_HOME:
+            _record(repairs, [drift], (yield from _repair_home(context, suspect.place.partition, drift)))
+            continue
         if suspect.member is not None:
             name = suspect.place.entity.name if suspect.place.entity is not None else suspect.value
             rows[suspect.place.partition, name, suspect.row].append(drift)
@@ -120,6 +125,14 @@ def _repair(context: Context, repairs: Repairs, drifts: list[Drift]) -> Flow[Non
         entity: Entity[Any] = context.package.entities[name]
         done = yield from repair_row(context, partition, entity, key, about)
         _record(repairs, about, done)
+
+
+def _repair_home(context: Context, partition: Partition, drift: Drift) -> Flow[bool]:
+    """Set the home of a row or unique value, unless the home that it has finds another one."""
+    place = drift.suspect.place
+    assert place.entity is not None
+    home = yield from claim(context, Homed(place.entity, place.name, drift.value), partition)
+    return bool(home.partition == partition.index)
 
 
 def _record(repairs: Repairs, drifts: list[Drift], done: bool) -> None:

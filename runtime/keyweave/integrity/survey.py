@@ -37,7 +37,7 @@ _BLOCK: Final = 1 << 10
 _ZEROS: Final = array("Q", bytes(8 * _BLOCK))
 _TARGETS: Final = 50
 _LEDGERS: Final = 20
-_LASTING: Final = INDEXES | {KeyKind.CLOCK, KeyKind.SCHEMA}
+_LASTING: Final = INDEXES | {KeyKind.CLOCK, KeyKind.SCHEMA, KeyKind.HOMES}
 _ENDING: Final = frozenset({KeyKind.MARK, KeyKind.LEDGER})
 
 

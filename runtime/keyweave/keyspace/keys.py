@@ -203,16 +203,37 @@ class Keyspace:
 
     __slots__ = ("_only", "_partitions", "_prefix", "_stored", "namespace")
 
+    namespace: Namespace
+    _prefix: str
+    _stored: Mapping[str, str]
+
     def __init__(
         self, namespace: Namespace, groups: Mapping[str, int], stored: Mapping[str, str] | None = None
     ) -> None:
-        self.namespace: Final = namespace
-        self._prefix: Final = namespace.prefix()
-        self._stored: Final = stored or {}
-        self._partitions: Final[dict[str, list[Partition | None]]] = {
-            group: [None] * count for group, count in groups.items()
-        }
-        self._only: Final = {group: self.at(group, 0) for group, count in groups.items() if count == 1}
+        self.namespace = namespace
+        self._prefix = namespace.prefix()
+        self._stored = stored or {}
+        self._partitions: dict[str, list[Partition | None]] = {}
+        self._only: dict[str, Partition] = {}
+        self.spread(groups)
+
+    def spread(self, groups: Mapping[str, int]) -> None:
+        """Set the number of partitions of each group, before the keyspace is used for more than the first ones."""
+        self._partitions = {group: [None] * count for group, count in groups.items()}
+        self._only = {group: self.at(group, 0) for group, count in groups.items() if count == 1}
+
+    def only(self, partition: Partition) -> Keyspace:
+        """Return the keyspace of one partition, whose other groups and partitions are not in it."""
+        return _Part(self, partition)
+
+    def number(self, group: str) -> int:
+        """Return the number of partitions of a group."""
+        return len(self._partitions[group])
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The number of partitions of each group."""
+        return {group: len(every) for group, every in self._partitions.items()}
 
     def partition(self, group: str, value: str | None = None) -> Partition:
         """Return the partition of `group` that holds rows whose `partition_by` field has `value`.
@@ -257,6 +278,33 @@ class Keyspace:
     def pattern_of_indexes(partition: Partition, entity: str | None = None) -> str:
         """Return a SCAN pattern that matches every index key of a partition, or of one entity in it, and few other keys."""
         return f"{_literally(partition.tag)}{entity or '*'}.*"
+
+
+class _Part(Keyspace):
+    """A keyspace with one of several partitions. Numbers of partitions, and partitions by their numbers, are those of the whole."""
+
+    __slots__ = ("_own",)
+
+    def __init__(self, whole: Keyspace, partition: Partition) -> None:
+        self.namespace = whole.namespace
+        self._prefix = whole._prefix
+        self._stored = whole._stored
+        self._partitions = whole._partitions
+        self._only = {partition.group: partition}
+        self._own: Final = partition
+
+    def partition(self, group: str, value: str | None = None) -> Partition:
+        """Return the partition, which is the place of all rows here; or the one that a value selects."""
+        if value is None:
+            try:
+                return self._only[group]
+            except KeyError:
+                raise ValueError(f"group {group} is not in this part of the keyspace") from None
+        return self.at(group, index_of(value, len(self._partitions[group])))
+
+    def partitions(self) -> list[Partition]:
+        """Return the partition."""
+        return [self._own]
 
 
 def _literally(text: str) -> str:

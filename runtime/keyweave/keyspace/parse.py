@@ -23,6 +23,8 @@ class KeyKind(enum.Enum):
     """A lock, or the marker of an applied plan. It expires by its TTL."""
     LEDGER = "ledger"
     """The answers of one client's latest plans. It expires by its TTL."""
+    HOMES = "homes"
+    """The homes of keys or unique values, where a group has several partitions."""
     ASIDE = "aside"
     """Set aside by a repair, for an operator to inspect."""
     OTHER = "other"
@@ -81,7 +83,7 @@ class Locator:
         others: prefixes of the keys of indexes that other versions of the code keep.
     """
 
-    __slots__ = ("_chosen", "_entities", "_indexes", "_others", "_partitions", "_unbuilt")
+    __slots__ = ("_chosen", "_entities", "_indexes", "_others", "_partitions", "_spread", "_unbuilt")
 
     def __init__(
         self,
@@ -93,6 +95,7 @@ class Locator:
         others: Collection[str] = (),
     ) -> None:
         self._partitions: Final = {partition.tag[:-2]: partition for partition in keyspace.partitions()}
+        self._spread: Final = {group for group, number in keyspace.numbers.items() if number > 1}
         self._entities: Final = package.entities
         self._indexes: Final = package.indexes
         self._chosen: Final = frozenset(package.entities if entities is None else entities)
@@ -140,9 +143,22 @@ class Locator:
             return _index(key, partition, index, colon, tail)
         if head in self._others:
             return ParsedKey(key, KeyKind.OTHER, partition)
+        if head in ("@homes", "@fence") and colon:
+            return self._of_home(key, partition, head, tail)
         what = _MARKS.get(head) if colon else _SPECIAL.get(head)
         entity = self.entity(partition, head.partition(".")[0])
         return ParsedKey(key, what or KeyKind.FOREIGN, partition, entity)
+
+    def _of_home(self, key: str, partition: Partition, head: str, tail: str) -> ParsedKey:
+        """Return what a key of homes or a fence is for; where the group has one partition, there are none."""
+        thing = tail if head == "@homes" else tail.partition(":")[0]
+        name, dot, unique = thing.partition(".")
+        entity = self.entity(partition, name)
+        known = entity is not None and (not dot or unique in entity.uniques)
+        if not known or partition.group not in self._spread:
+            return ParsedKey(key, KeyKind.FOREIGN, partition)
+        what = KeyKind.HOMES if head == "@homes" else KeyKind.MARK
+        return ParsedKey(key, what, partition, entity, unique)
 
 
 def _index(key: str, partition: Partition, index: Index, colon: str, tail: str) -> ParsedKey:

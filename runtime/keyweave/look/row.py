@@ -67,6 +67,9 @@ def row_shown(context: Context, entity: Entity[Any], key: str) -> Flow[ShownRow]
         NotFoundError: there is no live row; the entity's own error.
         CorruptDocumentError: its document cannot be read.
     """
+    if context.router is not None:
+        shown: ShownRow = yield from context.router.row(row_shown, context, entity, key)
+        return shown
     yield from get(context, entity, key)  # raises what is to be said about a row that is missing or ended
     partition = context.partition(entity)
     place = partition.document(entity.name, key)

@@ -18,6 +18,7 @@ from keyweave.model.entity import Package
 from keyweave.model.moment import duration_micros
 from keyweave.store.context import Context
 from keyweave.store.durability import parse_durability
+from keyweave.store.placing import Router
 from keyweave.store.policy import Policy
 from keyweave.store.retention import Lifetime, resolve
 from keyweave.store.strategy import NO_READS, Strategy
@@ -59,7 +60,7 @@ def prepare(
         namespace: the tenant, any non-empty text; separates tenants and tests.
         environment: such as `production`; by default the schema's.
         retention: how long finished rows are kept, by entity name; overrides environment variables and the schema.
-        partitions: number of partitions, by group: 1; more are refused until a version has them.
+        partitions: number of partitions of a new namespace, by group; by default the schema's. One that is in use has to have it.
         durable: what every write waits for: `disk`, or `replicas:N`; None for nothing.
         tracer_provider, meter_provider: of OpenTelemetry; by default the global ones at the time of the call.
         reads: False for a context that reads no rows, and so loads no flow that does.
@@ -91,7 +92,7 @@ def prepare(
     )
     context = Context(
         package,
-        Keyspace(parts, package.groups, package.stored),
+        Keyspace(parts, dict.fromkeys(package.groups, 1), package.stored),
         Policy(**policy),
         settings.address,
         _lifetimes(package, retention or {}),
@@ -99,6 +100,8 @@ def prepare(
         encrypted=settings.encrypted,
         local=settings.local,
         durability=durability,
+        wanted=dict(partitions or {}),
+        routing=_routing,
         clustered=settings.clustered,
         direct=not settings.nodes and not isinstance(where, ConnectionSettings),
         telemetry=telemetry_of(settings, package, parts.prefix(), tracer_provider, meter_provider),
@@ -112,6 +115,13 @@ def _by_script() -> Strategy:
     from keyweave.read.strategy import BY_SCRIPT
 
     return BY_SCRIPT
+
+
+def _routing() -> Router:
+    """Import what routes only for stores with several partitions of a group."""
+    from keyweave.partitioned.router import ROUTER
+
+    return ROUTER
 
 
 def _check_format(package: Package) -> None:
@@ -131,7 +141,7 @@ def _check_format(package: Package) -> None:
 
 
 def _check_partitions(package: Package, partitions: object) -> None:
-    """Refuse numbers of partitions that no group can have, and those that this version does not run."""
+    """Refuse numbers of partitions that a group cannot have."""
     if not isinstance(partitions, Mapping):
         raise ConfigurationError("option partitions must map names of groups to numbers of partitions")
     for group, number in partitions.items():
@@ -144,10 +154,21 @@ def _check_partitions(package: Package, partitions: object) -> None:
             raise ConfigurationError(
                 f"option partitions: the number of group {group} must be a power of two from 1 to {MOST_PARTITIONS:,}"
             )
-        if number != package.groups[group]:
-            raise ConfigurationError(
-                f"option partitions is not supported by this version of keyweave: it runs one partition of group {group}"
-            )
+        if number > 1:
+            _check_references(package, group)
+
+
+def _check_references(package: Package, group: str) -> None:
+    """Refuse several partitions of a group in which rows would refer to rows of other partitions."""
+    for entity in package.entities.values():
+        for reference in entity.references if entity.group == group else ():
+            target = package.entities[reference.target]
+            if target.partition_by in target.key_fields and entity.partition_by != reference.field:
+                raise ConfigurationError(
+                    f"option partitions: group {group} can have one partition only: {entity.name}.{reference.field} refers to a "
+                    f"{target.name}, which may be in another partition, because {entity.name} is partitioned by "
+                    f"{entity.partition_by}"
+                )
 
 
 def _policy_of(options: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,8 @@ _ZEROS: Final[dict[str, Any]] = {"int": 0, "float": 0.0, "Decimal": Decimal(0), 
 
 def list_rows(context: Context, query: Query) -> Flow[list[Any]]:
     """Return every row of a query once, read page by page without a limit on their number; errors as for `execute.page`."""
+    if context.router is not None:
+        return list((yield from context.router.query(list_rows, context, query)))
     return (yield from rows_of(context, (yield from answer_to(context, query, checked(query)))))
 
 
@@ -63,6 +65,8 @@ def _without_repeats(key_of: Callable[[Any], Any], rows: list[Any]) -> list[Any]
 
 def first(context: Context, query: Query) -> Flow[Any]:
     """Return the first row of a query, or None; errors as for `execute.page`."""
+    if context.router is not None:
+        return (yield from context.router.query(first, context, query))
     rows = yield from _leading(context, query, 1)
     return rows[0] if rows else None
 
@@ -75,6 +79,8 @@ def one(context: Context, query: Query) -> Flow[Any]:
         MultipleRowsError: there are several.
         ValidationError, UnboundedQueryError, ViewNotBuiltError: as for `execute.page`.
     """
+    if context.router is not None:
+        return (yield from context.router.query(one, context, query))
     rows = yield from _leading(context, query, 2)
     if not rows:
         raise query.entity.missing("")
@@ -92,6 +98,8 @@ def _leading(context: Context, query: Query, limit: int) -> Flow[list[Any]]:
 
 def count(context: Context, query: Query) -> Flow[int]:
     """Return the number of rows of a query, without documents where views cover the filters; errors as for `execute.page`."""
+    if context.router is not None:
+        return int((yield from context.router.query(count, context, query)))
     conditions = checked(query)
     covers = covers_of(context, query, conditions)
     if covers is not None:
@@ -122,6 +130,8 @@ def _countable(context: Context, answer: Answer) -> bool:
 
 def exists(context: Context, query: Query) -> Flow[bool]:
     """Return whether a query has a row, without documents where views cover the filters; errors as for `execute.page`."""
+    if context.router is not None:
+        return bool((yield from context.router.query(exists, context, query)))
     conditions = checked(query)
     covers = covers_of(context, query, conditions)
     if covers is not None:
@@ -138,6 +148,8 @@ def keys(context: Context, query: Query) -> Flow[list[Any]]:
 
     Errors as for `execute.page`.
     """
+    if context.router is not None:
+        return list((yield from context.router.query(keys, context, query)))
     entity, conditions = query.entity, checked(query)
     covers = covers_of(context, query, conditions, ordered=True)
     if covers is None:
@@ -195,6 +207,8 @@ def total(context: Context, query: Query, field: str) -> Flow[Any]:
         ValidationError: the field is not numeric; and as for `execute.page`.
         UnboundedQueryError, ViewNotBuiltError: as for `execute.page`.
     """
+    if context.router is not None:
+        return (yield from context.router.query(total, context, query, field))
     entity = query.entity
     kind = entity.filters.get(field, "")
     if kind not in _ZEROS:
@@ -212,11 +226,15 @@ def total(context: Context, query: Query, field: str) -> Flow[Any]:
 
 def lowest(context: Context, query: Query) -> Flow[Any]:
     """Return the lowest value of the order of a query, or None without rows; errors as for `execute.page`."""
+    if context.router is not None:
+        return (yield from context.router.query(lowest, context, query))
     return (yield from _end(context, query, descending=False))
 
 
 def highest(context: Context, query: Query) -> Flow[Any]:
     """Return the highest value of the order of a query, or None without rows; errors as for `execute.page`."""
+    if context.router is not None:
+        return (yield from context.router.query(highest, context, query))
     return (yield from _end(context, query, descending=True))
 
 

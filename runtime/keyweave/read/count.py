@@ -72,6 +72,8 @@ def group_counts(
     Raises:
         ValidationError: a value has another type.
     """
+    if context.router is not None:
+        return (yield from context.router.groups(group_counts, context, entity, view, values))
     index = entity.views[view]
     before = tuple(
         key_text(checked_field(entity, name, value))

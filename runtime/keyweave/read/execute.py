@@ -76,10 +76,13 @@ def page(context: Context, query: Query, limit: int, cursor: str | None) -> Flow
         UnboundedQueryError: no view bounds the query, and it does not allow to scan.
         ViewNotBuiltError: a view that the query needs is not built.
     """
+    if context.router is not None:
+        found: Page[Any] = yield from context.router.query(page, context, query, limit, cursor)
+        return found
     if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
         check_limit(limit, query.entity.name)
     entity, newest = query.entity, query.descending
-    stream = _list_of(query)
+    stream = list_of(query)
     conditions = checked(query) if stream is None else []
     words, start = b"", None
     if cursor is not None:
@@ -96,7 +99,7 @@ def page(context: Context, query: Query, limit: int, cursor: str | None) -> Flow
     return Page(rows, write_cursor(context.state.cursors, end, words or words_of(query, stream)))
 
 
-def _list_of(query: Query) -> Stream | None:
+def list_of(query: Query) -> Stream | None:
     """Return the list of a view, or the stretch of it, that a query asks for and nothing else; None for any other query.
 
     Raises:
@@ -278,13 +281,13 @@ def _fixed_rows(context: Context, answer: Answer) -> Flow[list[tuple[Any, Any]]]
                     break
         for row in (yield from _keep_part(context, entity, plan, having, found)):
             rows[entity.key_of(row)] = row
-    ordered = [(_sort_key(context, answer.query, row), row) for row in rows.values()]
+    ordered = [(sort_key(context, answer.query, row), row) for row in rows.values()]
     ordered = [each for each in ordered if each[0] is not None]
     ordered.sort(key=lambda each: each[0], reverse=answer.newest)
     return ordered
 
 
-def _sort_key(context: Context, query: Query, record: Record) -> Any:
+def sort_key(context: Context, query: Query, record: Record) -> Any:
     """Return the rank of a record in the order of a query; None if it has no value in that order."""
     entity, order = query.entity, query.order
     key = entity.key_of(record).encode()

@@ -33,6 +33,7 @@ class Explanation:
         trips: round trips of the first page, if the documents of its first batch suffice.
         documents: the most documents that are read for it.
         scan: whether all rows are read.
+        partitions: how many partitions are asked, all at the same time.
     """
 
     entity: str
@@ -47,6 +48,7 @@ class Explanation:
     trips: int = 0
     documents: int = 0
     scan: bool = False
+    partitions: int = 1
 
     def __str__(self) -> str:
         how = {
@@ -66,6 +68,8 @@ class Explanation:
             lines.append(f"only members of: {', '.join(self.narrowing)}")
         if self.compared:
             lines.append(f"compared on documents: {', '.join(self.compared)}")
+        if self.partitions > 1:
+            lines.append(f"merged from {self.partitions:,} partitions")
         if self.scan:
             lines.append("scan: all rows are read")
         lines.append(
@@ -77,6 +81,9 @@ class Explanation:
 def explain(context: Context, query: Query, limit: int = 50) -> Flow[Explanation]:
     """Return how a page of `limit` rows of a query is executed, without reading a document; errors as for `execute.page`."""
     check_limit(limit, query.entity.name)
+    if context.router is not None:
+        found: Explanation = yield from context.router.query(explain, context, query, limit)
+        return found
     answer = yield from answer_to(context, query, checked(query))
     entity, plan = query.entity, answer.plans[0]
     streams = [*answer.streams, *[each for one in answer.plans for each in one.sorted_from]]

@@ -99,6 +99,11 @@ def get_with(
         TransactionRequiredError: `for_update` outside a transaction.
         LockTimeoutError: the lock was not free within its timeout.
     """
+    if context.router is not None:
+        pair: tuple[R, list[Any]] = yield from context.router.row(
+            get_with, context, entity, key, child, field, for_update=for_update
+        )
+        return pair
     referrer = context.package.referrer(entity.name, child, field)
     newest = newest_first(referrer)
     if for_update:
@@ -177,18 +182,25 @@ def page_with(
     Raises:
         ValidationError, InvalidCursorError, UnboundedQueryError, ViewNotBuiltError: as for `execute.page`.
     """
+    if context.router is not None:
+        whole: Page[Any] = yield from context.router.query(
+            page_with, context, query, child, field, limit, cursor
+        )
+        return whole
     found = yield from page(context, query, limit, cursor)
-    return Page((yield from _with_lists(context, query, found.rows, child, field)), found.cursor)
+    return Page((yield from with_lists(context, query, found.rows, child, field)), found.cursor)
 
 
 def list_with(context: Context, query: Query, child: str, field: str) -> Flow[list[Any]]:
     """Return all rows of a query, each with the rows that refer to it; errors as for `execute.page`."""
+    if context.router is not None:
+        return list((yield from context.router.query(list_with, context, query, child, field)))
     answer = yield from answer_to(context, query, checked(query))
     if _has_key(answer):
         pair = yield from _by_key(context, answer, context.package.referrer(query.entity.name, child, field))
         return [pair] if pair is not None else []
     rows = yield from rows_of(context, answer)
-    return (yield from _with_lists(context, query, rows, child, field))
+    return (yield from with_lists(context, query, rows, child, field))
 
 
 def _has_key(answer: Answer) -> bool:
@@ -205,9 +217,10 @@ def _by_key(context: Context, answer: Answer, referrer: Referrer) -> Flow[tuple[
     return found
 
 
-def _with_lists(
+def with_lists(
     context: Context, query: Query, rows: list[Any], child: str, field: str
 ) -> Flow[list[tuple[Any, list[Any]]]]:
+    """Return rows, each with every row of the entity `child` whose `field` refers to it."""
     entity = query.entity
     referrer = context.package.referrer(entity.name, child, field)
     if not rows:
@@ -229,6 +242,11 @@ def first_with(context: Context, query: Query, child: str, field: str) -> Flow[t
     Raises:
         ValidationError, UnboundedQueryError, ViewNotBuiltError: as for `execute.page`.
     """
+    if context.router is not None:
+        found: tuple[Any, list[Any]] | None = yield from context.router.query(
+            first_with, context, query, child, field
+        )
+        return found
     entity = query.entity
     referrer = context.package.referrer(entity.name, child, field)
     newest = newest_first(referrer)
@@ -242,7 +260,7 @@ def first_with(context: Context, query: Query, child: str, field: str) -> Flow[t
         if leading[0]:
             return leading[1]
     rows, _ = yield from read_rows(context, answer, 1, None)
-    pairs = yield from _with_lists(context, query, rows, child, field)
+    pairs = yield from with_lists(context, query, rows, child, field)
     return pairs[0] if pairs else None
 
 

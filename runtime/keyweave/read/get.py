@@ -42,6 +42,9 @@ def get(context: Context, entity: Entity[R], key: str) -> Flow[R]:
 
 def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
     """Return the row `key`, or None when there is no live row."""
+    if context.router is not None:
+        found: R | None = yield from context.router.row(find, context, entity, key)
+        return found
     if type(key) is not str or not key.isascii():
         checked_text(key)
     unit = context.unit
@@ -69,6 +72,8 @@ def exists(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
     Raises:
         CorruptDocumentError: its document has no head.
     """
+    if context.router is not None:
+        return bool((yield from context.router.row(exists, context, entity, key)))
     checked_text(key)
     change = context.unit.change_of(entity, key) if context.unit is not None else None
     if change is not None:
@@ -107,6 +112,8 @@ def get_many(
     Args:
         readable: leave out rows that cannot be read, as lists do.
     """
+    if context.router is not None:
+        return (yield from context.router.several(get_many, context, entity, keys, readable=readable))
     if isinstance(keys, str):
         raise ValidationError(f"{entity.name}: expected several keys, got one string", entity=entity.name)
     wanted = [checked_text(key) for key in keys]
@@ -142,6 +149,9 @@ def _load_all(codec: Codec, keys: list[str], documents: list[bytes]) -> list[Any
 
 def find_by(context: Context, entity: Entity[R], claim: ClaimEntry) -> Flow[R | None]:
     """Return the row that owns a unique value, or None. `claim.owner` is ignored."""
+    if context.router is not None:
+        found: R | None = yield from context.router.claim(find_by, context, entity, claim)
+        return found
     value = checked_text(claim.value)
     if context.unbuilt:
         yield from require_built(context, entity, claim.unique)

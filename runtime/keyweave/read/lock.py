@@ -74,8 +74,14 @@ def find_for_update_with(
     unit = context.unit
     if unit is None:
         raise TransactionRequiredError(f"{entity.name}: a read for update requires a transaction")
+    if context.router is not None:
+        flow = find_for_update_with
+        pair: tuple[R | None, Reply] = yield from context.router.row(
+            flow, context, entity, key, extra, wait=wait
+        )
+        return pair
     checked_text(key)
-    unit.enlist(entity)
+    unit.enlist(entity, context.partition(entity))
     timeout = context.policy.lock_wait if wait is None else wait
     replies = yield from _lock(context, unit, entity, key, timeout, extra)
     if replies is None:

@@ -40,6 +40,8 @@ def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth:
     Returns:
         The records; empty when there is no such row. A row that is its own ancestor appears once.
     """
+    if context.router is not None:
+        return list((yield from context.router.row(tree, context, entity, root, via, max_depth=max_depth)))
     below = range(_checked_depth(max_depth, entity.name))
     levels: list[list[R]]
     levels, complete = yield from context.strategy.levels(

@@ -13,12 +13,14 @@ from typing import Any
 from keyweave.changes.packed import RowPacker
 from keyweave.changes.unit import UnitOfWork
 from keyweave.document.codec import Codec
+from keyweave.errors import ConfigurationError
 from keyweave.keyspace.keys import Keyspace, Partition
 from keyweave.model.cursor import SECRET_LENGTH
 from keyweave.model.entity import Entity, Package
 from keyweave.store.clock import ServerClock
 from keyweave.store.durability import Durability
 from keyweave.store.ledger import Ledger
+from keyweave.store.placing import Placing, Router
 from keyweave.store.policy import Policy
 from keyweave.store.recent import Recent
 from keyweave.store.retention import Lifetime
@@ -52,6 +54,13 @@ class Context:
         unit: the transaction that repositories of this context belong to, or None.
         state: what this store has learned and counted; shared by all of its contexts.
         unbuilt: names of indexes that reads must not use yet: the state's set, or nothing in a context that builds them.
+        wanted: the number of partitions that the caller asked for, by group; else the namespace's own or the schema's.
+        routing: returns the router of a store with several partitions of a group.
+        router: what finds the partitions of rows, in a store with several partitions of a group; None in one with one of each, and
+            in a context that is in one partition.
+        placing: what is kept for each partition.
+        homing: whether the context is in one of several partitions, so that keys and unique values have homes.
+        parts: copies that are in one partition, by its tag.
         codecs: by entity name.
         scripts: by name.
         expiring_groups: groups whose rows may have a deadline.
@@ -74,6 +83,12 @@ class Context:
     telemetry: Watch | None = None
     durability: Durability | None = None
     unit: UnitOfWork | None = None
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    routing: Callable[[], Router | None] = lambda: None
+    router: Router | None = None
+    homing: bool = False
+    placing: Placing = field(default_factory=Placing)
+    parts: dict[str, Any] = field(default_factory=dict, repr=False)
     state: StoreState = field(init=False)
     unbuilt: AbstractSet[str] = field(init=False)
     codecs: Mapping[str, Codec] = field(init=False)
@@ -109,14 +124,38 @@ class Context:
 
     def learn(self, strategy: Strategy) -> None:
         """Change the strategy of reading, for a store that connects at its first call: before it runs that call."""
+        self._learn("strategy", strategy)
+
+    def route(self, router: Router | None) -> None:
+        """Let `router` find the partitions of rows from now on; a store learns at its handshake how many there are."""
+        self._learn("router", router)
+
+    def _learn(self, name: str, value: object) -> None:
         for context in (self, *tuple(self.state.levels.values())):
-            object.__setattr__(context, "strategy", strategy)
+            object.__setattr__(context, name, value)
 
     def on_level(self, durability: Durability | None) -> Context:
         """Return a context whose writes are confirmed on another level; the same one for each level."""
         found: Context = self.state.levels.setdefault(durability, self._with(durability=durability))
-        # The strategy may have become known between the copy and its entry.
+        # These may have become known between the copy and its entry.
         object.__setattr__(found, "strategy", self.strategy)
+        object.__setattr__(found, "router", self.router)
+        return found
+
+    def at(self, partition: Partition) -> Context:
+        """Return a copy that is in one partition: flows with it neither read nor write any other.
+
+        In a store with one partition of each group it is this context itself.
+        """
+        if self.router is None and not self.homing:
+            return self
+        found: Context | None = self.parts.get(partition.tag)
+        if found is None:
+            several = self.keyspace.number(partition.group) > 1
+            placing = self.state.placings.setdefault(partition.tag, Placing()) if several else self.placing
+            found = self.parts[partition.tag] = self._with(
+                keyspace=self.keyspace.only(partition), router=None, homing=several, placing=placing
+            )
         return found
 
     def without_retries(self) -> Context:
@@ -130,13 +169,21 @@ class Context:
     def _with(self, **changed: Any) -> Context:
         """Return a copy with some attributes replaced. Derived attributes are shared, so a transaction's copy is cheap."""
         other = object.__new__(Context)
+        changed["parts"] = {}
         for name in self.__slots__:
             object.__setattr__(other, name, changed[name] if name in changed else getattr(self, name))
         return other
 
     def partition(self, entity: Entity[Any]) -> Partition:
-        """Return the partition that holds the rows of `entity`."""
-        return self.keyspace.partition(entity.group)
+        """Return the partition that holds the rows of `entity`.
+
+        Raises:
+            ConfigurationError: there are several, and what runs does not support that.
+        """
+        try:
+            return self.keyspace.partition(entity.group)
+        except ValueError:
+            raise unsupported(self.keyspace.number(entity.group), entity.group) from None
 
     def clock_of(self, entity: Entity[Any]) -> ServerClock:
         """Return the clock of the server that holds the rows of `entity`."""
@@ -157,7 +204,7 @@ class Context:
 
     def packer(self, entity: Entity[Any]) -> RowPacker | None:
         """Return what packs the plans that write one row of `entity`; None where plans are not packed."""
-        packers = self.state.packers
+        packers = self.placing.packers
         if entity.name not in packers:
             packs = self.direct and self.policy.command_words is None
             packers[entity.name] = self._new_packer(entity) if packs else None
@@ -175,7 +222,7 @@ class Context:
 
     def view_prefixes(self, entity: Entity[Any]) -> Mapping[str, str]:
         """Return what the keys of each view of `entity` begin with, as its `places` expects it."""
-        known = self.state.view_prefixes
+        known = self.placing.view_prefixes
         found = known.get(entity.name)
         if found is None:
             found = known[entity.name] = self.partition(entity).view_prefixes(entity)
@@ -192,3 +239,10 @@ class Context:
         """Return the seconds to wait before attempt number `attempt` + 1: exponential, bounded, with full jitter."""
         longest = min(self.policy.backoff_limit, self.policy.backoff * (1 << min(attempt, 16)))
         return self.random.uniform(0, longest)
+
+
+def unsupported(number: int, group: str) -> ConfigurationError:
+    """Return the error of what works on groups with one partition only."""
+    return ConfigurationError(
+        f"this is not supported in a group with several partitions: {group} has {number}; docs/limits.md lists what is"
+    )

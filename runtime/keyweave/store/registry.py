@@ -63,6 +63,7 @@ class Registry:
         writers: the indexes that each writer keeps, by the writer's digest.
         cursors: the secret that encrypts cursors, or None.
         partitions: number of partitions of the group.
+        numbered: whether it is registered; a group with one partition has no number in its registry.
         behind: number of writes of each writer while it was not the current one, by the writer's digest.
     """
 
@@ -73,6 +74,7 @@ class Registry:
     behind: dict[str, int] = field(default_factory=dict)
     cursors: bytes | None = field(default=None, repr=False)
     partitions: int = 1
+    numbered: bool = False
 
     def missed(self, stored: str) -> int:
         """Return the number of writes by writers that do not keep the index `stored`."""
@@ -103,7 +105,7 @@ def read_registry(flat: Sequence[bytes]) -> Registry:
             elif name == CURSORS:
                 registry.cursors = bytes.fromhex(value.decode())
             elif name == PARTITIONS:
-                registry.partitions = int(value)
+                registry.partitions, registry.numbered = int(value), True
             elif name.startswith(_INDEX):
                 registry.indexes[name.removeprefix(_INDEX)] = _state(value)
             elif name.startswith(_WRITER):

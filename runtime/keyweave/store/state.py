@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyweave.changes.packed import RowPacker
 from keyweave.store.access_path import Candidates
 from keyweave.store.clock import ServerClock
 from keyweave.store.durability import Durability
 from keyweave.store.ledger import Ledger
+from keyweave.store.placing import KnownHomes, Placing
 from keyweave.store.recent import Recent
 from keyweave.store.stats import Stats
-from keyweave.store.turns import LockQueue, Turns, WriteQueue
+from keyweave.store.turns import LockQueue, Turns
 
 
 @dataclass(slots=True)
@@ -36,12 +36,11 @@ class StoreState:
         access_paths: cached candidates of filters, by entity, order and filtered fields.
         searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
             `keyweave.expiry.search`. An operation takes one out while it works on it.
-        view_prefixes: what the keys of each view begin with, by the name of the entity, then of the view.
-        packers: what packs the plans that write one row, by the entity's name; None where plans are not packed.
-        writers: callers that write one row, by entity name and key; see `keyweave.write.group`.
         lockers: transactions that lock one row, by the key of the lock; see `keyweave.read.lock`.
         confirmable: the levels of durability on which the server is known to confirm writes.
         levels: the contexts of writes that are confirmed on a level of their own.
+        placings: what is kept for each partition, by its tag, in a store with several partitions of a group.
+        homes: where rows were that this process met, in a store with several partitions of a group.
     """
 
     ledger: Ledger
@@ -58,9 +57,8 @@ class StoreState:
     swept_by_writes: int = 0
     access_paths: dict[tuple[Hashable, ...], Candidates] = field(default_factory=dict)
     searches: dict[str, Any] = field(default_factory=dict)
-    view_prefixes: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    packers: dict[str, RowPacker | None] = field(default_factory=dict)
-    writers: Turns[WriteQueue] = field(default_factory=lambda: Turns(WriteQueue))
     lockers: Turns[LockQueue] = field(default_factory=lambda: Turns(LockQueue))
     confirmable: set[Durability] = field(default_factory=set)
     levels: dict[Durability | None, Any] = field(default_factory=dict, repr=False)
+    placings: dict[str, Placing] = field(default_factory=dict)
+    homes: KnownHomes = field(default_factory=KnownHomes)

@@ -10,20 +10,24 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from keyweave.changes.answer import Applied, Status
+from keyweave.changes.answer import Applied, Guard, Outcome, Status, elsewhere
 from keyweave.changes.plan import Plan
-from keyweave.commit.commit import claims_of
+from keyweave.commit.compose import claims_of
 from keyweave.document.head import HEAD, Head, read_head
 from keyweave.effects import Flow
 from keyweave.errors import CorruptDocumentError, ReferenceViolationError, TransactionTooLargeError
-from keyweave.exchange.apply import apply
+from keyweave.exchange.apply import apply, begin
 from keyweave.exchange.ask import ask
 from keyweave.exchange.bound import divided
 from keyweave.exchange.deadline import deadline_passed, read_clocks
+from keyweave.exchange.together import together
 from keyweave.expiry.sweep import sweep_row
+from keyweave.homes.claim import claim
+from keyweave.homes.home import Homed, is_located, not_after, values_of
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import Entry
+from keyweave.partitioned.whereabouts import by_value
 from keyweave.store.context import Context
 from keyweave.write.settle import clean_up
 
@@ -44,6 +48,8 @@ class Row(NamedTuple):
     entries: list[Entry]
     targets: list[tuple[str, Entity[Any], str]]
     """Field, entity and key of each reference that has to lead to a row."""
+    partition: Partition
+    """Where the row belongs."""
 
 
 @dataclass(slots=True)
@@ -102,13 +108,14 @@ def load(
         except CorruptDocumentError:
             imported.unreadable += 1
             continue
-        if 0 < row.head.expires <= context.clock_of(entity).now():
+        if 0 < row.head.expires <= context.clock(row.partition).now():
             imported.expired += 1
         else:
-            partitions[context.partition(entity)].append(row)
+            partitions[row.partition].append(row)
     for partition, rows in partitions.items():
+        there = context.at(partition)
         for start in range(0, len(rows), ROWS):
-            yield from _load_rows(context, partition, rows[start : start + ROWS], op, imported)
+            yield from _load_rows(there, partition, rows[start : start + ROWS], op, imported)
 
 
 def _row(context: Context, entity: Entity[Any], document: bytes, *, referring: bool = False) -> Row:
@@ -121,20 +128,21 @@ def _row(context: Context, entity: Entity[Any], document: bytes, *, referring: b
         for each in (entity.references if referring else ())
         if (value := each.key_in(record)) not in (None, key if each.target == entity.name else None)
     ]
-    return Row(entity, key, head, document[match.end() :], entity.entries(record), targets)
+    partition = by_value(context, entity, getattr(record, entity.partition_by))
+    return Row(entity, key, head, document[match.end() :], entity.entries(record), targets, partition)
 
 
 def _load_rows(
     context: Context, partition: Partition, rows: list[Row], op: str, imported: Imported
 ) -> Flow[None]:
     """Import rows in one plan; if a guard refuses it, one row at a time."""
-    together = {(row.entity.name, row.key) for row in rows}
-    if len(together) == len(rows):
+    keys = {(row.entity.name, row.key) for row in rows}
+    if len(keys) == len(rows):
         plan = Plan(partition, op)
         for row in rows:
-            _add(plan, row, together)
+            _add(plan, row, keys)
         try:
-            outcome = yield from apply(context, plan, repeatable=True)
+            outcome = yield from _apply(context, plan, [_arriving(row) for row in rows])
         except TransactionTooLargeError as error:
             if len(rows) > 1:
                 for part in divided(rows, error):
@@ -151,14 +159,14 @@ def _load_rows(
             imported.too_large += 1
 
 
-def _add(plan: Plan, row: Row, together: Set[tuple[str, str]] = frozenset()) -> None:
-    """Add a row to a plan that also writes the rows `together`."""
+def _add(plan: Plan, row: Row, keys: Set[tuple[str, str]] = frozenset()) -> None:
+    """Add a row to a plan that also writes the rows with these keys."""
     plan.guard_absent(row.entity, row.key)
     for field, target, key in row.targets:
-        if (target.name, key) not in together:
+        if (target.name, key) not in keys:
             plan.guard_exists(target, key, row.entity, row.key, field)
-    for claim in claims_of(row.entries):
-        plan.guard_free(row.entity, claim)
+    for each in claims_of(row.entries):
+        plan.guard_free(row.entity, each)
     plan.restore(
         row.entity,
         row.key,
@@ -191,14 +199,16 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
         else:
             plan = Plan(partition, op)
             _add(plan, row)
-            outcome = yield from apply(context, plan, repeatable=True)
+            outcome = yield from _apply(context, plan, [_arriving(row)])
         if isinstance(outcome, Applied):
             imported.written += 1
             return
         if outcome.status is Status.NO_TARGET:
             imported.dangling += 1
             return
-        if outcome.status in (Status.TAKEN, Status.FREED, Status.DEAD):
+        if outcome.status in (Status.FENCED, Status.LATE):
+            continue
+        if outcome.status in (Status.TAKEN, Status.FREED, Status.DEAD) or outcome.partition is not None:
             try:
                 removed = yield from clean_up(context, claims_of(row.entries), outcome)
             except ReferenceViolationError:
@@ -214,9 +224,35 @@ def _replace(
     old = _row(context, row.entity, document).entries
     plan = Plan(partition, op)
     plan.guard_unchanged(row.entity, row.key, stored.revision)
-    for claim in claims_of(row.entries):
-        if claim not in old:
-            plan.guard_free(row.entity, claim)
+    for each in claims_of(row.entries):
+        if each not in old:
+            plan.guard_free(row.entity, each)
     head = (row.head.revision, row.head.created, row.head.expires)
     plan.restore(row.entity, row.key, head, row.body, old, row.entries)
-    return (yield from apply(context, plan, repeatable=True))
+    new = [each for each in values_of(row.entity, row.entries) if each not in values_of(row.entity, old)]
+    return (yield from _apply(context, plan, [(row.key, new)]))
+
+
+def _arriving(row: Row) -> tuple[str, list[Homed]]:
+    """Return the key of a row, and what needs a home before it is written."""
+    own = [] if is_located(row.entity) else [Homed(row.entity, "", row.key)]
+    return row.key, [*own, *values_of(row.entity, row.entries)]
+
+
+def _apply(context: Context, plan: Plan, arriving: list[tuple[str, list[Homed]]]) -> Flow[Outcome]:
+    """Apply a plan; where a group has several partitions, under the homes of what it writes."""
+    if not context.homing:
+        return (yield from apply(context, plan, repeatable=True))
+    partition = plan.partition
+    until = not_after(context, partition)
+    things = [(thing, key) for key, each in arriving for thing in each]
+    homes = yield from together(context, [claim(context, thing, partition) for thing, _ in things])
+    for (thing, key), home in zip(things, homes, strict=True):
+        if home.partition != partition.index:
+            guard = Guard("home", thing.entity, key, thing.unique)
+            return elsewhere(guard, home.partition, thing.value)
+        plan.guard_unfenced(thing.entity, thing.unique, thing.value, home.epoch, key)
+    begun = begin(context, partition)
+    if things:
+        begun.until = until
+    return (yield from apply(context, plan, repeatable=True, begun=begun))

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.unsettled import Fate
-from keyweave.commit.commit import claims_of
+from keyweave.commit.compose import claims_of
 from keyweave.document.codec import Prepared
 from keyweave.effects import Call, Flow
 from keyweave.errors import ValidationError

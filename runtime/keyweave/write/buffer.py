@@ -17,7 +17,8 @@ from typing import Any
 
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.unit import UnitOfWork
-from keyweave.commit.commit import claims_of, dangling_reference
+from keyweave.commit.commit import dangling_reference
+from keyweave.commit.compose import claims_of
 from keyweave.document.codec import Prepared
 from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow
@@ -142,7 +143,7 @@ def buffered_memory(own: Change) -> Stored | None:
 def _unit_of(context: Context, entity: Entity[Any]) -> UnitOfWork:
     unit = context.unit
     assert unit is not None
-    unit.enlist(entity)
+    unit.enlist(entity, context.partition(entity))
     return unit
 
 

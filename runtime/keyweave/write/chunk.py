@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.plan import Plan
-from keyweave.commit.commit import claims_of, plan_of
+from keyweave.commit.compose import claims_of, plan_of
 from keyweave.document.codec import Prepared
 from keyweave.errors import KeyweaveError
 from keyweave.model.entity import Entity

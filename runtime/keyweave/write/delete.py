@@ -46,6 +46,8 @@ def delete(context: Context, entity: Entity[Any], key: str) -> Flow[None]:
 
 def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
     """Delete a row like `delete`, and return whether it existed."""
+    if context.router is not None:
+        return bool((yield from context.router.row(discard, context, entity, key)))
     checked_text(key)
     unit = context.unit
     if unit is not None:
@@ -153,6 +155,7 @@ def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], k
         moved = _buffered_referrers(context, unit, parents, deletions)
         members += yield from members_of(context, moved, None)
         level += moved
+    unit.enlist(entity, context.partition(entity))
     for row in reversed(deletions.values()):
         unit.buffer(row)
     return True

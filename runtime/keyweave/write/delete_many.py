@@ -14,13 +14,14 @@ from keyweave.effects import Flow
 from keyweave.errors import CorruptDocumentError, KeyweaveError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadlines_passed
+from keyweave.exchange.together import caught
 from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.store.context import Context
 from keyweave.write.chunk import ROWS
 from keyweave.write.delete import discard
-from keyweave.write.many import caught, commit_run, listed
+from keyweave.write.many import commit_run, listed
 from keyweave.write.share_error import another
 
 
@@ -32,6 +33,8 @@ def delete_many(
     Returns:
         For each key in order: whether the row existed, or the error that `discard` raises.
     """
+    if context.router is not None:
+        return (yield from context.router.several(delete_many, context, entity, keys))
     wanted = listed(entity, keys)
     results: list[bool | KeyweaveError] = [False] * len(wanted)
     if context.unit is not None:

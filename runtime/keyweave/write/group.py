@@ -14,7 +14,8 @@ from typing import Any, Final, TypeVar
 
 from keyweave.changes.answer import Refusal, Status
 from keyweave.changes.unsettled import Unsettled
-from keyweave.commit.commit import claims_of, commit, refused
+from keyweave.commit.commit import commit, refused
+from keyweave.commit.compose import claims_of
 from keyweave.effects import ConnectionFailure, Flow, Wait
 from keyweave.errors import (
     KeyweaveError,
@@ -110,7 +111,7 @@ class _Part:
 
     def _join(self) -> None:
         member = self._member = Member(self._write, Task.WAIT)
-        self._queue, first = self._context.state.writers.join(self._name, member)
+        self._queue, first = self._context.placing.writers.join(self._name, member)
         if first:
             member.claim()
             member.task = Task.ACT
@@ -126,7 +127,7 @@ class _Part:
             called = yield Wait(member.signal, _PATIENCE)
         except ConnectionFailure as failure:
             if queue.turns == turns and not member.sent:
-                self._context.state.writers.detach(self._name, queue)
+                self._context.placing.writers.detach(self._name, queue)
             if not self._withdraw() and member.task is Task.DONE:
                 return
             raise self._late(failure) from failure
@@ -135,7 +136,7 @@ class _Part:
                 self._queue = None
         elif queue.calling and queue.turns == turns and not member.sent and self._withdraw():
             # The function that runs may wait for what this caller does.
-            self._context.state.writers.detach(self._name, queue)
+            self._context.placing.writers.detach(self._name, queue)
 
     def _withdraw(self) -> bool:
         """Leave the queue; return False if the caller has been given something to do meanwhile."""
@@ -225,7 +226,7 @@ class _Part:
         """Commit the change of the batch.
 
         The plan of a caller that is alone is sent packed: no other one could take it over, or has to settle what it does not know.
-        A plan that is on its way already is sent on as it is, whoever is left.
+        A plan that is on its way already is sent on as it is, also when callers have left.
         """
         context, fresh = self._context, queue.lost == 0  # after a pause a document would be outdated
         begun: Begun | None = None
@@ -287,10 +288,11 @@ class _Part:
         """Make the batch again after a refusal, without the caller that is to blame if there is one."""
         batch.fate.applied = False
         queue.outdated = True
-        if refusal.status in _OBSTACLES and (yield from self._clean_up(batch, refusal)):
+        elsewhere = refusal.partition is not None
+        if (refusal.status in _OBSTACLES or elsewhere) and (yield from self._clean_up(batch, refusal)):
             self._count_loss(batch)
             self._repeat(queue, batch)
-        elif refusal.status in _LOST:
+        elif refusal.status in _LOST and not elsewhere:
             self._context.state.stats.conflict(self._entity.name)
             queue.lost += 1
             queue.current = refusal.document

@@ -25,6 +25,7 @@ from keyweave.errors import (
 from keyweave.exchange.ask import ask
 from keyweave.exchange.bound import divided
 from keyweave.exchange.deadline import deadlines_passed
+from keyweave.exchange.together import caught
 from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entity import Entity
 from keyweave.model.record import Record
@@ -52,6 +53,8 @@ def create_many(context: Context, entity: Entity[R], records: Iterable[R]) -> Fl
     Returns:
         For each record in order: the record, or the error that `create` raises.
     """
+    if context.router is not None:
+        return (yield from context.router.several(create_many, context, entity, records))
     return (yield from _write(context, entity, listed(entity, records), create, replacing=False))
 
 
@@ -61,6 +64,8 @@ def upsert_many(context: Context, entity: Entity[R], records: Iterable[R]) -> Fl
     Returns:
         For each record in order: the record, or the error that `upsert` raises.
     """
+    if context.router is not None:
+        return (yield from context.router.several(upsert_many, context, entity, records))
     return (yield from _write(context, entity, listed(entity, records), upsert, replacing=True))
 
 
@@ -115,7 +120,11 @@ def _write(
                     continue
                 if not isinstance(outcome, Refusal):
                     results[place] = outcome
-                elif outcome.status in again or (redone and outcome.status is Status.NO_TARGET):
+                elif (
+                    outcome.partition is not None
+                    or outcome.status in again
+                    or (redone and outcome.status is Status.NO_TARGET)
+                ):
                     results[place] = yield from caught(single(context, entity, records[place]))
                     redone = True
                 else:
@@ -184,11 +193,3 @@ def commit_run(
         if len(changes) == 1:
             return [refusal]
     return (yield from commit_each(context, changes))
-
-
-def caught(flow: Flow[T]) -> Flow[T | KeyweaveError]:
-    """Return the result of a flow, or its error."""
-    try:
-        return (yield from flow)
-    except KeyweaveError as error:
-        return error

@@ -11,6 +11,7 @@ from keyweave.document.codec import Codec, Prepared
 from keyweave.effects import ConnectionFailure, Flow, Send
 from keyweave.exchange.apply import Begun, begin
 from keyweave.expiry.tend import sweep_after_write
+from keyweave.homes.home import is_located
 from keyweave.model.record import Stored
 from keyweave.store.context import Context
 from keyweave.write.settle import settle
@@ -47,7 +48,7 @@ def first_try(
     The plan is built only if the server does not answer OK: to name the guard, to try again, or to settle it.
     """
     packer = context.packer(prepared.entity)
-    if packer is None:
+    if packer is None or (context.homing and not _stays(prepared, stored)):
         return None
     begun = begin(context, packer.partition)
     command = packer.put(
@@ -64,6 +65,15 @@ def first_try(
         context.state.ledger.leave_open(begun.ticket)  # the caller gave up while the plan may be on its way
         raise
     return begun
+
+
+def _stays(prepared: Prepared, stored: Stored | None) -> bool:
+    """Return whether no key or unique value needs a home, or gives one up, and the row does not change its partition."""
+    entity = prepared.entity
+    if stored is None:
+        return is_located(entity) and not entity.uniques
+    name = entity.partition_by
+    return not entity.uniques and getattr(stored.snapshot, name) == getattr(prepared.snapshot, name)
 
 
 def remembered(context: Context, begun: Begun, prepared: Prepared, record: Any) -> bool:

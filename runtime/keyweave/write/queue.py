@@ -64,7 +64,7 @@ def pass_on(context: Context, name: tuple[str, str], queue: WriteQueue) -> None:
     if following is None:
         if queue.lock is not None:
             leave_lock(context, queue.lock)
-        context.state.writers.end(name, queue)
+        context.placing.writers.end(name, queue)
         return
     following.task = Task.ACT
     following.signal.set()

@@ -50,6 +50,8 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
         ConfigurationError: there is no view `if_none`.
         TransactionConflictError: every attempt lost to other writers.
     """
+    if context.router is not None:
+        return (yield from _routed(create, context, entity, record, if_none=if_none))
     codec = context.codecs[entity.name]
     prepared = codec.prepare(record, None)
     values = _values_in(prepared, entity, if_none) if if_none is not None else None
@@ -76,6 +78,15 @@ def create(context: Context, entity: Entity[R], record: R, *, if_none: str | Non
     raise exhausted(context, entity, prepared.key)
 
 
+def _routed(
+    flow: Callable[..., Flow[R]], context: Context, entity: Entity[R], record: R, **options: Any
+) -> Flow[R]:
+    """Run a flow of this module in the partition of a record."""
+    assert context.router is not None
+    written: R = yield from context.router.record(flow, context, entity, record, **options)
+    return written
+
+
 def _values_in(prepared: Prepared, entity: Entity[Any], view: str) -> tuple[str, ...] | None:
     """Return the values for which a row will be a member of a view; None when it will not be a member.
 
@@ -100,6 +111,8 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         ValidationError: also when the record's key differs from the key that it was loaded with.
         ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
     """
+    if context.router is not None:
+        return (yield from _routed(save, context, entity, record))
     stored: Stored | None = getattr(record, MEMORY, None)
     if stored is None:
         raise NotLoadedError(
@@ -135,13 +148,15 @@ def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
         TransactionConflictError: every attempt lost to other writers.
     """
+    if context.router is not None:
+        return (yield from _routed(upsert, context, entity, record))
     codec = context.codecs[entity.name]
     stored = memory_of(record)
     prepared = codec.prepare(record, stored)
     if context.unit is not None:
         yield from buffer_upsert(context, entity, record, prepared)
         return record
-    turns, name = context.state.writers, (entity.name, prepared.key)
+    turns, name = context.placing.writers, (entity.name, prepared.key)
     queue = turns.begin(name)
     if queue is None:
         written: R = yield from write_together(context, entity, prepared.key, Put(record, prepared))
@@ -173,7 +188,8 @@ def _upsert_alone(
         refusal = yield from put(context, codec, record, stored, prepared, with_document=attempt == 0)
         if refusal is None:
             return True
-        if refusal.status not in (Status.EXISTS, Status.CHANGED, Status.MISSING):
+        lost = refusal.status in (Status.EXISTS, Status.CHANGED, Status.MISSING)
+        if not lost or refusal.partition is not None:
             raise refused(refusal)
         if attempt > 0 or (stored is not None and stored is not guess):
             context.state.stats.conflict(entity.name)
@@ -199,9 +215,12 @@ def change(
         TransactionConflictError: every attempt lost to other writers.
         Exception: any exception of `function`; nothing was written.
     """
+    if context.router is not None:
+        flow: R = yield from context.router.row(change, context, entity, key, function, quiet=quiet)
+        return flow
     if context.unit is not None:
         return (yield from _change_inside(context, entity, key, function, quiet=quiet))
-    turns, name = context.state.writers, (entity.name, key)
+    turns, name = context.placing.writers, (entity.name, key)
     queue = turns.begin(name)
     if queue is None:
         changed: R = yield from write_together(context, entity, key, Alter(key, function, quiet=quiet))

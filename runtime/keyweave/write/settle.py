@@ -7,16 +7,18 @@ from typing import Final
 
 from keyweave.changes.answer import Refusal, Status
 from keyweave.changes.change import Change
-from keyweave.commit.commit import Watched, claims_of, commit
+from keyweave.commit.commit import commit
+from keyweave.commit.compose import Watched, claims_of
 from keyweave.effects import Flow
 from keyweave.exchange.apply import Begun, Trailer
+from keyweave.exchange.ask import ask
 from keyweave.exchange.heal import heal_claim
 from keyweave.expiry.forget import forget_rows
 from keyweave.expiry.sweep import sweep_row
 from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.record import memory_of
-from keyweave.read.get import find
+from keyweave.read.get import exists, find
 from keyweave.store.context import Context
 from keyweave.write.unblock import unblock
 
@@ -52,10 +54,11 @@ def settle(
         if refusal is None:
             yield from sweep_after_write(context, changes[0].entity)
             return None
-        if refusal.status not in _OBSTACLES or fruitless >= _MAX_CLEANUPS:
+        met = refusal.status in _OBSTACLES or refusal.partition is not None
+        if not met or fruitless >= _MAX_CLEANUPS:
             return refusal
         fruitless += 1
-        if len(changes) > 1:
+        if len(changes) > 1 and refusal.partition is None:
             removed = yield from unblock(context, changes, watched or [])
             if removed is None:
                 return refusal
@@ -75,6 +78,8 @@ def clean_up(context: Context, wanted: Iterable[ClaimEntry], refusal: Refusal) -
         True if a retry may succeed.
     """
     guard = refusal.guard
+    if refusal.partition is not None:
+        return (yield from _clean_up_elsewhere(context, refusal, refusal.partition))
     if refusal.status is Status.FREED:
         yield from forget_rows(context, context.partition(guard.entity), [(guard.entity.name, guard.key)])
         return True
@@ -95,3 +100,19 @@ def clean_up(context: Context, wanted: Iterable[ClaimEntry], refusal: Refusal) -
         revision = stored.revision if stored is not None else None
         return (yield from heal_claim(context, guard.entity, claim, revision))
     return False
+
+
+def _clean_up_elsewhere(context: Context, refusal: Refusal, number: int) -> Flow[bool]:
+    """Remove the expired or dangling row behind a home that names another partition; see `clean_up`."""
+    guard, entity = refusal.guard, refusal.guard.entity
+    partition = context.keyspace.at(entity.group, number)
+    there = context.at(partition)
+    if not guard.detail:
+        if (yield from sweep_row(there, entity, guard.key)) is not None:
+            return True
+        return not (yield from exists(there, entity, guard.key))
+    (owner,) = yield from ask(there, (("HGET", partition.claims(entity.name, guard.detail), refusal.value),))
+    if owner is None:
+        return True
+    taken = Refusal(Status.TAKEN, guard, owner=owner.decode())
+    return (yield from clean_up(there, [ClaimEntry(guard.detail, refusal.value, guard.key)], taken))

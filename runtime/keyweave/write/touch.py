@@ -32,6 +32,8 @@ def touch(
         ValidationError: `at` is not a datetime with a time zone.
         TransactionConflictError: every attempt lost to other writers.
     """
+    if context.router is not None:
+        return bool((yield from context.router.row(touch, context, entity, key, field, at)))
     moment = from_micros((yield from current_time(context, context.partition(entity)))) if at is None else at
 
     def forward(record: Any) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keyweave.changes.unit import UnitOfWork
+from keyweave.commit.commit import refused
 from keyweave.document.codec import op_of
 from keyweave.effects import Call, ConnectionFailure, Flow, Sleep
 from keyweave.errors import (
@@ -99,10 +100,10 @@ def _attempt(
     except ConflictError as error:
         if error is unit.conflict:
             raise _Retry from error
-        yield from _doubt(context, unit, error)
+        yield from _doubt(_placed(context, unit), unit, error)
         raise
     except Exception as error:
-        yield from _doubt(context, unit, error)
+        yield from _doubt(_placed(context, unit), unit, error)
         raise
     finally:
         unit.ended = True
@@ -113,6 +114,7 @@ def _attempt(
     ]
     if not changes:
         return result
+    context = _placed(context, unit)
     for row, (_, stored) in unit.watched.items():
         # A row that was read under its lock and then written is guarded by the revision of that first read.
         change = unit.changes.get(row)
@@ -135,7 +137,16 @@ def _attempt(
         unlocked(context, unit, trailer)
     if refusal is None:
         return result
+    if refusal.partition is not None and not unit.unchecked:
+        raise refused(refusal)
     raise _Doubt if unit.unchecked else _Retry
+
+
+def _placed(context: Context, unit: UnitOfWork) -> Context:
+    """Return the context of the partition that a unit changes."""
+    return (
+        context.at(unit.partition) if context.router is not None and unit.partition is not None else context
+    )
 
 
 def _doubt(context: Context, unit: UnitOfWork, error: Exception) -> Flow[None]:

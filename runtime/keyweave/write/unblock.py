@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from keyweave.changes.change import Change, Dangling
-from keyweave.commit.commit import Watched, claims_of
+from keyweave.commit.compose import Watched, claims_of
 from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow, Reply
 from keyweave.exchange.ask import ask

@@ -20,6 +20,7 @@ PACKAGE = Package(
     groups={"memory": 1, "threads": 1},
     entities=(CHANNEL_VALUE, CHECKPOINT, ITEM, TASK_WRITES, THREAD),
     scripts=_scripts(
+        "adopt",
         "apply",
         "aside",
         "claim_home",

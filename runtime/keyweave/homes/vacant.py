@@ -1,0 +1,85 @@
+"""Homes without a row or unique value: they mean nothing, and are found and removed a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from keyweave.effects import Command, Flow
+from keyweave.exchange.ask import ask
+from keyweave.exchange.together import together
+from keyweave.homes.claim import vacate
+from keyweave.homes.home import Home, Homed, has_homes, is_located, read_home
+from keyweave.keyspace.keys import Partition
+from keyweave.store.context import Context
+
+_COUNT: Final = 500
+"""Homes that are read at once."""
+
+
+def hashes_of(context: Context) -> Iterator[tuple[Partition, Homed]]:
+    """Yield every hash of homes that a store may have: its partition, and what has homes in it, without a value."""
+    for partition in context.keyspace.partitions():
+        if context.keyspace.number(partition.group) == 1:
+            continue
+        for entity in context.package.entities.values():
+            if entity.group != partition.group:
+                continue
+            if not is_located(entity):
+                yield partition, Homed(entity, "", "")
+            for unique in entity.uniques:
+                if has_homes(entity, unique):
+                    yield partition, Homed(entity, unique, "")
+
+
+class VacantHomes:
+    """Iterates over the homes without a row or unique value."""
+
+    __slots__ = ("_context", "_cursor", "_waiting")
+
+    def __init__(self, context: Context) -> None:
+        self._context: Final = context
+        self._waiting: Final = list(hashes_of(context))
+        self._cursor = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether all homes were returned."""
+        return not self._waiting
+
+    def read(self) -> Flow[list[tuple[Homed, Home]]]:
+        """Return the next ones. An insert that has just set a home may be about to write its row."""
+        partition, kind = self._waiting[-1]
+        key = partition.homes(kind.entity.name, kind.unique)
+        (reply,) = yield from ask(self._context, (("HSCAN", key, self._cursor, "COUNT", _COUNT),))
+        self._cursor, flat = int(reply[0]), reply[1]
+        if not self._cursor:
+            self._waiting.pop()
+        homes = [
+            (Homed(kind.entity, kind.unique, value.decode()), read_home(home))
+            for value, home in zip(flat[0::2], flat[1::2], strict=True)
+        ]
+        if not homes:
+            return []
+        there = yield from ask(
+            self._context, tuple([presence(self._context, thing, home) for thing, home in homes])
+        )
+        return [each for each, found in zip(homes, there, strict=True) if not found]
+
+
+def presence(context: Context, thing: Homed, home: Home) -> Command:
+    """Return the command that asks whether the partition of a home has the row or unique value."""
+    partition = context.keyspace.at(thing.entity.group, home.partition)
+    if thing.unique:
+        return ("HEXISTS", partition.claims(thing.entity.name, thing.unique), thing.value)
+    return ("EXISTS", partition.document(thing.entity.name, thing.value))
+
+
+def remove_vacant(context: Context) -> Flow[int]:
+    """Remove all homes without a row or unique value, and return their number."""
+    found = VacantHomes(context)
+    removed = 0
+    while not found.done:
+        vacant = yield from found.read()
+        removed += sum((yield from together(context, [vacate(context, thing) for thing, _ in vacant])))
+    return removed
