@@ -38,7 +38,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
+.PHONY: test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster test-partitions cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -128,6 +128,13 @@ ON_A_CLUSTER ?= tests/contract tests/evolution tests/expiry/test_retention.py te
 test-cluster: $(STAMP) ## Run contract, evolution, integrity and retention on a real cluster: 3 masters, 3 replicas
 	@echo "test-cluster: pytest, stores on a cluster of six servers"
 	@KEYWEAVE_TEST_CHANNEL=cluster $(BIN)/python -m pytest -n 2 $(ON_A_CLUSTER) $(TEST_ARGS)
+
+# The contract with 16 partitions of the executions, over the three masters, and what is tested of partitions alone.
+ON_PARTITIONS ?= tests/contract tests/partitioned
+
+test-partitions: $(STAMP) ## Run the contract on 16 partitions of a real cluster: 3 masters, 3 replicas
+	@echo "test-partitions: pytest, 16 partitions on a cluster of six servers"
+	@KEYWEAVE_TEST_CHANNEL=cluster KEYWEAVE_TEST_PARTITIONS=16 $(BIN)/python -m pytest -n 2 $(ON_PARTITIONS) $(TEST_ARGS)
 
 test-browser: $(STAMP) ## Use the pages of the studio in a headless Chromium, from the PATH (Debian: apt install chromium)
 	@echo "test-browser: pytest, the studio in Chromium"

@@ -22,6 +22,7 @@ _POLICY: Final = {field.name for field in dataclasses.fields(Policy)}
 _OVER: Final = _POLICY | {
     "namespace",
     "retention",
+    "partitions",
     "durable",
     "environment",
     "tracer_provider",

@@ -34,6 +34,7 @@ def run_on(*kinds: str) -> Callable[[Story], Callable[[str], None]]:
         def test(kind: str) -> None:
             asyncio.run(play(kind))
 
+        test.story = story  # type: ignore[attr-defined]
         return test
 
     return decorate
