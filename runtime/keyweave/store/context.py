@@ -60,7 +60,6 @@ class Context:
             in a context that is in one partition.
         placing: what is kept for each partition.
         homing: whether the context is in one of several partitions, so that keys and unique values have homes.
-        parts: copies that are in one partition, by its tag.
         codecs: by entity name.
         scripts: by name.
         expiring_groups: groups whose rows may have a deadline.
@@ -88,7 +87,6 @@ class Context:
     router: Router | None = None
     homing: bool = False
     placing: Placing = field(default_factory=Placing)
-    parts: dict[str, Any] = field(default_factory=dict, repr=False)
     state: StoreState = field(init=False)
     unbuilt: AbstractSet[str] = field(init=False)
     codecs: Mapping[str, Codec] = field(init=False)
@@ -104,6 +102,7 @@ class Context:
             Recent(self.policy.remembered),
             cursors=self.secret(SECRET_LENGTH),
         )
+        state.root = self
         derived = {
             "state": state,
             "unbuilt": state.unbuilt,
@@ -149,13 +148,18 @@ class Context:
         """
         if self.router is None and not self.homing:
             return self
-        found: Context | None = self.parts.get(partition.tag)
-        if found is None:
+        root = self.state.root
+        usual = self.unit is None and self.policy is root.policy and self.unbuilt is root.unbuilt
+        name = (partition.tag, self.durability)
+        found: Context | None = self.state.parts.get(name) if usual else None
+        if found is None or found.strategy is not self.strategy:
             several = self.keyspace.number(partition.group) > 1
             placing = self.state.placings.setdefault(partition.tag, Placing()) if several else self.placing
-            found = self.parts[partition.tag] = self._with(
+            found = self._with(
                 keyspace=self.keyspace.only(partition), router=None, homing=several, placing=placing
             )
+            if usual:
+                self.state.parts[name] = found
         return found
 
     def without_retries(self) -> Context:
@@ -169,7 +173,6 @@ class Context:
     def _with(self, **changed: Any) -> Context:
         """Return a copy with some attributes replaced. Derived attributes are shared, so a transaction's copy is cheap."""
         other = object.__new__(Context)
-        changed["parts"] = {}
         for name in self.__slots__:
             object.__setattr__(other, name, changed[name] if name in changed else getattr(self, name))
         return other

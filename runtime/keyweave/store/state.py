@@ -39,6 +39,8 @@ class StoreState:
         lockers: transactions that lock one row, by the key of the lock; see `keyweave.read.lock`.
         confirmable: the levels of durability on which the server is known to confirm writes.
         levels: the contexts of writes that are confirmed on a level of their own.
+        root: the context with which the store was opened.
+        parts: its copies that are in one partition, by the partition's tag and the level of durability.
         placings: what is kept for each partition, by its tag, in a store with several partitions of a group.
         homes: where rows were that this process met, in a store with several partitions of a group.
     """
@@ -60,5 +62,7 @@ class StoreState:
     lockers: Turns[LockQueue] = field(default_factory=lambda: Turns(LockQueue))
     confirmable: set[Durability] = field(default_factory=set)
     levels: dict[Durability | None, Any] = field(default_factory=dict, repr=False)
+    root: Any = field(default=None, repr=False)
+    parts: dict[tuple[str, Durability | None], Any] = field(default_factory=dict, repr=False)
     placings: dict[str, Placing] = field(default_factory=dict)
     homes: KnownHomes = field(default_factory=KnownHomes)
