@@ -434,10 +434,11 @@ async def behind_another(change: Any, *functions: Any, pause: float = 0.0) -> li
 def test_a_caller_whose_plan_another_one_sends_can_settle_it() -> None:
     """Both change a unique value, so the second one sends the first one's plan before it begins its own."""
 
-    async def main() -> tuple[OutcomeUnknownError, Any, Any]:
+    async def main() -> tuple[Any, Any, Any]:
         async with aio.Store.open(server_url(), namespace=new_namespace("left"), deadline=0.9) as store:
             await store.users.create(user("u"))
-            channel, gate = store.session.shell.channel, asyncio.Event()
+            channel: Any = store.session.shell.channel
+            gate = asyncio.Event()
             exchange = channel.exchange
 
             async def held(commands: Any, *more: Any) -> Any:
@@ -470,7 +471,8 @@ def test_the_plan_of_a_cancelled_caller_is_sent_on_as_the_same_one() -> None:
     async def main() -> tuple[list[Any], int, Any]:
         async with aio.Store.open(server_url(), namespace=new_namespace("on")) as store:
             await store.workflow_states.create(run(output=[]))
-            channel, arrived, calls = store.session.shell.channel, asyncio.Event(), 0
+            channel: Any = store.session.shell.channel
+            arrived, calls = asyncio.Event(), 0
             exchange = channel.exchange
 
             async def deaf(commands: Any, *more: Any) -> Any:
