@@ -453,7 +453,7 @@ def test_a_caller_whose_plan_another_one_sends_can_settle_it() -> None:
                 row.email = "second@x"
 
             tasks = await behind_another(lambda f: store.users.change("u", f), first, second, pause=0.3)
-            (error,) = await asyncio.gather(tasks[0], return_exceptions=True)
+            error: Any = (await asyncio.gather(tasks[0], return_exceptions=True))[0]
             gate.set()
             await asyncio.gather(tasks[1], return_exceptions=True)
             channel.exchange = exchange

@@ -125,10 +125,9 @@ class Having(msgspec.Struct, frozen=True, gc=False):
 
 def _descends(entity: Entity[Any], parts: tuple[Part, ...], order: str) -> bool:
     """Return whether an order begins with the highest value by default: that of views in their own order, if they agree."""
-    if len(parts) == 1 and parts[0].view:
-        view = entity.views[parts[0].view]  # a single page asks three times, so this makes no set
-        if view.order == order:
-            return view.descending
+    if len(parts) == 1:  # a single page asks three times, so this makes no set
+        view = entity.views[parts[0].view] if parts[0].view else None
+        return view.descending if view is not None and view.order == order else not in_text(entity, order)
     ways = {
         entity.views[part.view].descending if part.view and entity.views[part.view].order == order else None
         for part in parts

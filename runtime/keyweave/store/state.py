@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keyweave.changes.packed import RowPacker
-from keyweave.store.access_path import Candidates
+from keyweave.store.access_path import Candidates, FilteredLists
 from keyweave.store.clock import ServerClock
 from keyweave.store.durability import Durability
 from keyweave.store.ledger import Ledger
@@ -34,6 +34,7 @@ class StoreState:
         swept_by_writes: number of rows that writes have swept. A sweeper pauses longer for them.
         cursors: the secret that encrypts cursors: the namespace's, or one of this store's own until that is known.
         access_paths: cached candidates of filters, by entity, order and filtered fields.
+        filtered_lists: what was chosen for filters that one list serves, by the entity's name.
         searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
             `keyweave.expiry.search`. An operation takes one out while it works on it.
         view_prefixes: what the keys of each view begin with, by the name of the entity, then of the view.
@@ -57,6 +58,7 @@ class StoreState:
     unsweepable: int = 0
     swept_by_writes: int = 0
     access_paths: dict[tuple[Hashable, ...], Candidates] = field(default_factory=dict)
+    filtered_lists: dict[str, FilteredLists] = field(default_factory=dict)
     searches: dict[str, Any] = field(default_factory=dict)
     view_prefixes: dict[str, Mapping[str, str]] = field(default_factory=dict)
     packers: dict[str, RowPacker | None] = field(default_factory=dict)
