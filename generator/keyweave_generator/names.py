@@ -39,7 +39,7 @@ _BUILTIN_TYPES: Final = frozenset("bool bytes dict float int list set str tuple 
 """Builtins that annotations of a repository use, and that a method of such a name would hide from them."""
 
 STORE_NAMES: Final = frozenset(
-    "open over ready connect transact durable outcome sweep sweeper check health session stats close".split()
+    "open over ready connect transact durable tenant outcome sweep sweeper check health session stats close".split()
 )
 """Attributes of every store. The repository of an entity whose plural is one of them has an underscore at its end."""
 

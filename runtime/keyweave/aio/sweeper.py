@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Final
 
 from keyweave.aio.shell import Shell
-from keyweave.expiry.tend import Pace, SweepProgress, tend
+from keyweave.errors import KeyweaveError
+from keyweave.expiry.tend import Pace, SweepProgress, note_failure, tend
 from keyweave.store.context import Context
 
 _LOG: Final = logging.getLogger("keyweave")
@@ -52,11 +53,22 @@ class Sweeper:
     async def _work(self) -> None:
         self._context.state.sweepers += 1
         try:
+            while not await self._ready():
+                pass
             await self._shell.run(tend(self._context, self._pace, self.progress))
         except Exception:  # noqa: BLE001 - no caller is there to receive it
             _LOG.exception("sweeper: ended by an unexpected error")
         finally:
             self._context.state.sweepers -= 1
+
+    async def _ready(self) -> bool:
+        """Connect, where the first run would; after an error pause, and return False."""
+        try:
+            await self._shell.ready()
+        except KeyweaveError as error:
+            await asyncio.sleep(note_failure(self._context, self.progress, error))
+            return False
+        return True
 
     async def __aenter__(self) -> Sweeper:
         return self.start()

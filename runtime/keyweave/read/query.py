@@ -185,7 +185,12 @@ class Handle(KeyedRows[T, K]):
         return self._with(self._query.ordered(order))
 
     def having(self, rows: Handle[Any, Any], via: str = "") -> Self:
-        """Only rows to which one of `rows` refers; `via` is the field of the reference, if there are several."""
+        """Only rows to which one of `rows` refers; `via` is the field of the reference, if there are several.
+
+        Raises:
+            ValidationError: the handles are of two tenants or namespaces.
+        """
+        self._require_same_namespace(rows)
         return self._with(self._query.where_having(Having(rows._query, via)))
 
     def scan(self) -> Self:
@@ -196,9 +201,18 @@ class Handle(KeyedRows[T, K]):
         """Rows in either handle, each once, in their common order.
 
         Raises:
-            ValidationError: the handles have other entities, orders or directions.
+            ValidationError: the handles have other entities, orders or directions, or are of two tenants or namespaces.
         """
+        self._require_same_namespace(other)
         return self._with(self._query.or_(other._query))
+
+    def _require_same_namespace(self, other: Handle[Any, Any]) -> None:
+        """Refuse a handle of another namespace: its query would be answered with the rows of this one."""
+        own, its = self._context.keyspace, other._context.keyspace
+        if own is not its and own.namespace != its.namespace:
+            name = self._query.entity.name
+            rule = "rows of two tenants or namespaces cannot be combined"
+            raise ValidationError(f"{name}: {rule}", entity=name, rule=rule)
 
     def _with(self, query: Query) -> Self:
         return type(self)(self._run, self._context, query)

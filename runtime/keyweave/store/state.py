@@ -64,3 +64,26 @@ class StoreState:
     lockers: Turns[LockQueue] = field(default_factory=lambda: Turns(LockQueue))
     confirmable: set[Durability] = field(default_factory=set)
     levels: dict[Durability | None, Any] = field(default_factory=dict, repr=False)
+
+    def of_tenant(self, tenant: str, cursors: bytes, writes: int) -> StoreState:
+        """Return the state of a tenant of this store.
+
+        What concerns the server or the schema is shared: ledger, clock, levels that the server confirms, candidates of filters and
+        counters. What concerns rows or indexes is the tenant's own; the rows that are remembered only share their slots.
+
+        Args:
+            tenant: its name.
+            cursors: the secret of its cursors until that of the namespace is known.
+            writes: where its count of writes begins.
+        """
+        return StoreState(
+            self.ledger,
+            self.clock,
+            self.recent.of_tenant(tenant),
+            cursors=cursors,
+            stats=self.stats,
+            settings_hidden=self.settings_hidden,
+            writes=writes,
+            access_paths=self.access_paths,
+            confirmable=self.confirmable,
+        )
