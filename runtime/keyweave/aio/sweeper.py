@@ -15,6 +15,10 @@ from keyweave.store.context import Context
 _LOG: Final = logging.getLogger("keyweave")
 
 
+_RUNNING: Final[set[asyncio.Task[None]]] = set()
+"""The tasks of all running sweepers: an event loop holds none, and the caller need not keep the sweeper."""
+
+
 class Sweeper:
     """Sweeps in a task. Use it as an async context manager, or call `start` and `stop`. Closing its store also stops it.
 
@@ -41,6 +45,8 @@ class Sweeper:
         """Start the task on the running event loop, unless it is running. Returns this sweeper."""
         if not self.running:
             self._task = asyncio.get_running_loop().create_task(self._work(), name="keyweave-sweeper")
+            _RUNNING.add(self._task)
+            self._task.add_done_callback(_RUNNING.discard)
         return self
 
     async def stop(self) -> None:

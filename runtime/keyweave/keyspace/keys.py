@@ -35,6 +35,11 @@ LONGEST_TENANT: Final = 500
 """The most characters of a tenant's name: it is in every key, and may come from a request."""
 
 
+def tag_text(part: str) -> str:
+    """Return a part of a namespace as a hash tag contains it. No two parts have the same text, and none has a colon or brace."""
+    return part.translate(_TAG_ESCAPES)
+
+
 def escape(value: str) -> str:
     """Escape a value so that joining escaped values with `:` is injective."""
     if ":" in value or "%" in value:
@@ -99,8 +104,12 @@ class Namespace(msgspec.Struct, frozen=True):
 
     def prefix(self) -> str:
         """Return the part of every hash tag before the group."""
-        parts = (self.app, self.version, self.environment, self.tenant)
-        return ":".join([part.translate(_TAG_ESCAPES) for part in parts])
+        return f"{self.application()}:{tag_text(self.tenant)}"
+
+    def application(self) -> str:
+        """Return the part of every hash tag before the tenant."""
+        parts = (self.app, self.version, self.environment)
+        return ":".join([tag_text(part) for part in parts])
 
 
 class Partition:
@@ -267,6 +276,10 @@ class Keyspace:
     def pattern(self) -> str:
         """Return a SCAN pattern that matches every key of this namespace and no other."""
         return f"{{{_literally(self.namespace.prefix())}:*"
+
+    def pattern_of_tenants(self) -> str:
+        """Return a SCAN pattern that matches every key of all tenants of this application and environment, and no other."""
+        return f"{{{_literally(self.namespace.application())}:*"
 
     def patterns(self) -> list[str]:
         """Return SCAN patterns that each match the keys of one partition and no other."""

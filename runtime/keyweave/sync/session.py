@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakSet
 
 from keyweave.effects import Flow
 from keyweave.errors import TenantNameError
@@ -66,7 +67,7 @@ class Session:
         self.run: Final = self.run_for()
         self._owner: Final = owner
         self._origin: Final = origin
-        self._sweepers: Final[list[Sweeper]] = [] if owner is None else owner._sweepers
+        self._sweepers: Final[WeakSet[Sweeper]] = WeakSet() if owner is None else owner._sweepers
         self._views: dict[Durability | None, Any] = {}
         self._tenants: Tenants | None = None
 
@@ -163,7 +164,7 @@ class Session:
     def sweeper(self, *, interval: float, share: float) -> Sweeper:
         """Return a sweeper on these connections, which is not started yet."""
         sweeper = Sweeper(self.shell, self.context, Pace(interval, share))
-        self._sweepers.append(sweeper)
+        self._sweepers.add(sweeper)
         return sweeper
 
     def ready(self) -> None:
@@ -193,7 +194,7 @@ class Session:
         """Stop every sweeper, then close the connections. The session of a level or a tenant closes nothing: they are not its own."""
         if self._owner is not None:
             return
-        for sweeper in self._sweepers:
+        for sweeper in list(self._sweepers):
             sweeper.stop()
         self.shell.close()
 
