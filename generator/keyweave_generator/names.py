@@ -53,7 +53,7 @@ ROW_NAMES: Final = frozenset({"to_dict"})
 """Methods of every record. A field of that name hides the method. A test compares them with `keyweave.model.record`."""
 
 RUNTIME_ERRORS: Final = frozenset(
-    "KeyweaveError ConfigurationError FormatError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
+    "KeyweaveError ConfigurationError FormatError SchemaMismatchError TenantNameError ValidationError CheckViolationError InvalidCursorError "
     "UnboundedQueryError MultipleRowsError NotLoadedError NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
     "ViewNotEmptyError TransactionConflictError LockTimeoutError TransactionRequiredError CrossPartitionError TransactionTooLargeError "
     "ViewNotBuiltError CorruptDocumentError ExportFileError StoreUnavailableError StoreTimeoutError StoreLoadingError "
