@@ -178,6 +178,10 @@ def test_an_export_of_all_tenants_is_imported_into_the_same_tenants(
     assert {name: row["documents"] for name, row in by_name(told(checked)).items()} == {
         name: number for number, name in enumerate(NAMES, 1)
     }
+    (folder / "Acme.ndjson").write_text("renamed by hand")
+    assert "not named" in keyweave(server, "import", "--all-tenants", folder).stderr
+    (folder / "Acme.ndjson").unlink()
+    assert "no exports" in keyweave(server, "import", "--all-tenants", folder / "none").stderr
     (folder / file_of("acme")).write_text("cut")
     store.session.run(_flush())
     refused = keyweave(server, "import", "--all-tenants", folder)

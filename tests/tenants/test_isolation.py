@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 
+from compozy_engine import Engine
 from compozy_store import EmailExistsError, Role, Status, UserNotFoundError
 from keyweave.errors import (
     ConfigurationError,
@@ -18,7 +20,7 @@ from keyweave.errors import (
 )
 from tests.harness import AT_ONCE, FLAVOURS, Harness, harness, run, task, user
 from tests.scripted import LOST
-from tests.servers.running import new_namespace
+from tests.servers.running import new_namespace, server_url
 from tests.waiting import until, wait_until
 
 
@@ -162,6 +164,9 @@ def test_handles_of_two_tenants_do_not_combine(stores: Harness, pair: tuple[Any,
         one.users.all() | two.users.all()
     with pytest.raises(ValidationError, match="two tenants"):
         one.workflow_states.where().having(two.task_states.all())
+    with pytest.raises(ValidationError, match="two tenants"):
+        one.workflow_states.with_task_states(two.workflow_states.all())
+    assert stores.do(one.workflow_states.with_task_states(one.workflow_states.all()).list()) == []
     assert stores.do((one.users.all() | stores.db.tenant(named(one)).users.all()).list()) == []
 
 
@@ -242,3 +247,17 @@ def test_a_tenants_sweeper_ends_with_the_store(stores: Harness) -> None:
     assert sweeper.running
     stores.do(stores.db.close())
     assert not sweeper.running
+
+
+def test_the_engine_of_a_tenant_has_rows_of_its_own() -> None:
+    async def main() -> None:
+        async with Engine.open(server_url(), namespace=new_namespace("engine")) as engine:
+            one, two = engine.tenant(new_namespace("a")), engine.tenant(new_namespace("b"))
+            for each in (one, two):
+                await each.auth.create_user(user("u"))
+                await each.workflows.upsert_state(run())
+            await one.auth.delete_user("u")
+            assert (await two.auth.get_user_by_id("u")).id == "u"
+            assert await engine.workflows.list_states() == []
+
+    asyncio.run(main())

@@ -293,7 +293,10 @@ def test_no_more_tenants_are_kept_than_the_option_says() -> None:
         assert kept.get("0") is not None or kept.keep("0", object())
     assert len(kept._newer) + len(kept._older) <= 10
     assert kept.get("0") is not None, "what is asked for often stays"
-    assert Tenants(1).keep("a", 1) == 1
+    one = Tenants(1)
+    for name in "ab":
+        assert one.keep(name, name) == name
+    assert (one.get("a"), one.get("b")) == (None, "b")
 
 
 def test_a_store_that_is_no_longer_kept_goes_on_and_a_new_one_shares_its_rows() -> None:

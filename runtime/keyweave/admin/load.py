@@ -30,7 +30,7 @@ from keyweave.admin.tenants import AllTenantsOption, Outcomes, refuse_namespace,
 from keyweave.errors import ExportFileError
 from keyweave.exchange.deadline import server_time
 from keyweave.sync.session import Session
-from keyweave.transfer.file import Contents, check_schema, read_line, tenant_of, verify
+from keyweave.transfer.file import SUFFIX, Contents, check_schema, read_line, tenant_of, verify
 from keyweave.transfer.history import history
 from keyweave.transfer.load import Imported, load
 
@@ -88,7 +88,7 @@ def import_(
     if all_tenants:
         if keep_moments:
             fail("--keep-moments takes one file, for one tenant")
-        files = {tenant: each for each in _folder(file) if (tenant := tenant_of(each.name))}
+        files = _files(file)
         verified = {
             tenant: _verified(files[tenant], package, other_schema=other_schema) for tenant in sorted(files)
         }
@@ -164,11 +164,22 @@ def _verified(file: Path, package: str | None, *, other_schema: bool) -> Content
     return contents
 
 
-def _folder(folder: Path) -> list[Path]:
+def _files(folder: Path) -> dict[str, Path]:
+    """Return the exports in a folder by tenant; end the command for one whose name is no tenant's."""
+    files: dict[str, Path] = {}
     try:
-        return sorted(folder.iterdir())
+        for each in sorted(folder.glob(f"*{SUFFIX}")):
+            tenant = tenant_of(each.name)
+            if tenant is None:
+                fail(
+                    f"{each} is not named as keyweave export --all-tenants names files; import it with --tenant"
+                )
+            files[tenant] = each
     except OSError as error:
         fail(f"cannot read {folder}: {error.strerror}")
+    if not files:
+        fail(f"{folder} has no exports")
+    return files
 
 
 def _import(

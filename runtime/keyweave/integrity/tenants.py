@@ -19,6 +19,9 @@ from keyweave.store.context import Context
 TOGETHER: Final = 500_000
 """The most keys of tenants whose names are held in memory at a time: about 60 MB."""
 
+MOST: Final = 1000
+"""The most tenants whose keys are listed by one scan: each takes a few kilobytes until it is done."""
+
 _KEYS: Final = 1000
 
 
@@ -50,7 +53,7 @@ def together(counts: Mapping[str, int]) -> Iterator[list[str]]:
     some: list[str] = []
     keys = 0
     for tenant in sorted(counts):
-        if some and keys + counts[tenant] > TOGETHER:
+        if some and (keys + counts[tenant] > TOGETHER or len(some) == MOST):
             yield some
             some, keys = [], 0
         some.append(tenant)

@@ -190,7 +190,7 @@ class Handle(KeyedRows[T, K]):
         Raises:
             ValidationError: the handles are of two tenants or namespaces.
         """
-        self._require_same_namespace(rows)
+        self.require_namespace(rows._context)
         return self._with(self._query.where_having(Having(rows._query, via)))
 
     def scan(self) -> Self:
@@ -203,12 +203,16 @@ class Handle(KeyedRows[T, K]):
         Raises:
             ValidationError: the handles have other entities, orders or directions, or are of two tenants or namespaces.
         """
-        self._require_same_namespace(other)
+        self.require_namespace(other._context)
         return self._with(self._query.or_(other._query))
 
-    def _require_same_namespace(self, other: Handle[Any, Any]) -> None:
-        """Refuse a handle of another namespace: its query would be answered with the rows of this one."""
-        own, its = self._context.keyspace, other._context.keyspace
+    def require_namespace(self, context: Context) -> None:
+        """Refuse to be combined with rows of another namespace: a query is answered with the rows of one.
+
+        Raises:
+            ValidationError: `context` is that of another tenant or namespace.
+        """
+        own, its = self._context.keyspace, context.keyspace
         if own is not its and own.namespace != its.namespace:
             name = self._query.entity.name
             rule = "rows of two tenants or namespaces cannot be combined"

@@ -15,10 +15,11 @@ class Tenants:
         most: maximum number of stores.
     """
 
-    __slots__ = ("_each", "_newer", "_older")
+    __slots__ = ("_each", "_newer", "_older", "_two")
 
     def __init__(self, most: int) -> None:
         self._each: Final = max(1, most // 2)
+        self._two: Final = most > 1
         self._newer: dict[str, Any] = {}
         self._older: dict[str, Any] = {}
 
@@ -35,6 +36,6 @@ class Tenants:
         """Keep the store of a tenant, and return it; or the one that another thread has kept meanwhile."""
         newer = self._newer
         if len(newer) >= self._each and name not in newer:
-            self._older, self._newer = newer, {}
+            self._older, self._newer = newer if self._two else {}, {}
             newer = self._newer
         return newer.setdefault(name, store)

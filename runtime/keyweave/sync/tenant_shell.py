@@ -28,6 +28,11 @@ class TenantShell(LazyShell):
 
         super().__init__(shell.channel, begin)
 
+    def _prepare(self, until: float | None) -> None:
+        # Nothing is left to do once. So no lock is taken, which a forked child could inherit while another thread holds it.
+        self._begin(Shell(self.channel), until)
+        self._is_ready = True
+
     def close(self) -> None:
         """Do nothing: the channel belongs to the store."""
 

@@ -26,7 +26,9 @@ FORMAT: Final = 1
 
 _encode: Final = msgspec.json.encode
 
-_SUFFIX: Final = ".ndjson"
+SUFFIX: Final = ".ndjson"
+"""How the file of a tenant ends."""
+
 _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
@@ -192,13 +194,13 @@ def file_of(tenant: str) -> str:
 
     Capital letters are escaped as well: some file systems do not distinguish them.
     """
-    return "".join([chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in tenant.encode()]) + _SUFFIX
+    return "".join([chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in tenant.encode()]) + SUFFIX
 
 
 def tenant_of(file: str) -> str | None:
     """Return the tenant whose export has this name; None for any other name."""
     try:
-        tenant = unquote(file.removesuffix(_SUFFIX), errors="strict")
+        tenant = unquote(file.removesuffix(SUFFIX), errors="strict")
     except UnicodeDecodeError:
         return None
     return tenant if tenant and file_of(tenant) == file else None
