@@ -30,6 +30,7 @@ NO_MIRROR: Final = {
     "tests/examples": "the applications in examples/ on servers that tests start",
     "tests/durability": "the option durable, and what killed servers lose",
     "tests/isolation": "sessions in every order of their steps",
+    "tests/tenants": "the stores of tenants on one pool, and commands for all tenants",
     "tests/stress": "the concurrent tests of the contract, many times",
     "tests/operations": "dashboard, alerts, runbooks and the compose file",
     "tests/packaging": "the wheels",

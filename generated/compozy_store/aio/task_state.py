@@ -169,7 +169,7 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
 
     def with_task_states(self, rows: Rows[TaskState]) -> Pairs[TaskState, TaskState]:
         """The rows, each with every TaskState that refers to it by `parent_state_id`."""
-        return Pairs(rows, "TaskState", "parent_state_id")
+        return Pairs(rows, "TaskState", "parent_state_id", self._context)
 
     async def merge_usage(self, key: str, entries: Sequence[UsageEntry]) -> TaskState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.

@@ -71,6 +71,7 @@ NamespaceOption = Annotated[
     str | None,
     typer.Option(
         "--namespace",
+        "--tenant",
         "-n",
         envvar="KEYWEAVE_NAMESPACE",
         callback=not_empty("KEYWEAVE_NAMESPACE"),

@@ -135,7 +135,9 @@ class Pairs(Generic[R, C]):
 
     __slots__ = ("_child", "_field", "_rows")
 
-    def __init__(self, rows: Rows[R, Any], child: str, field: str) -> None:
+    def __init__(self, rows: Rows[R, Any], child: str, field: str, context: Context | None = None) -> None:
+        if context is not None:
+            rows.require_namespace(context)
         self._rows: Final[Rows[R, Any]] = rows
         self._child: Final = child
         self._field: Final = field

@@ -184,7 +184,12 @@ class Handle(KeyedRows[T, K]):
         return self._with(self._query.ordered(order))
 
     def having(self, rows: Handle[Any, Any], via: str = "") -> Self:
-        """Only rows to which one of `rows` refers; `via` is the field of the reference, if there are several."""
+        """Only rows to which one of `rows` refers; `via` is the field of the reference, if there are several.
+
+        Raises:
+            ValidationError: the handles are of two tenants or namespaces.
+        """
+        self.require_namespace(rows._context)
         return self._with(self._query.where_having(Having(rows._query, via)))
 
     def scan(self) -> Self:
@@ -195,9 +200,22 @@ class Handle(KeyedRows[T, K]):
         """Rows in either handle, each once, in their common order.
 
         Raises:
-            ValidationError: the handles have other entities, orders or directions.
+            ValidationError: the handles have other entities, orders or directions, or are of two tenants or namespaces.
         """
+        self.require_namespace(other._context)
         return self._with(self._query.or_(other._query))
+
+    def require_namespace(self, context: Context) -> None:
+        """Refuse to be combined with rows of another namespace: a query is answered with the rows of one.
+
+        Raises:
+            ValidationError: `context` is that of another tenant or namespace.
+        """
+        own, its = self._context.keyspace, context.keyspace
+        if own is not its and own.namespace != its.namespace:
+            name = self._query.entity.name
+            rule = "rows of two tenants or namespaces cannot be combined"
+            raise ValidationError(f"{name}: {rule}", entity=name, rule=rule)
 
     def _with(self, query: Query) -> Self:
         return type(self)(self._run, self._context, query)

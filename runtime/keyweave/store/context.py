@@ -119,6 +119,24 @@ class Context:
         object.__setattr__(found, "strategy", self.strategy)
         return found
 
+    def of_tenant(self, tenant: str) -> Context:
+        """Return the context of another tenant of this store; see `StoreState.of_tenant`.
+
+        Raises:
+            TenantNameError: the name is empty, too long or no text.
+        """
+        keyspace = self.keyspace.of_tenant(tenant)
+        # A state may be forgotten after a few writes and made anew. A count that begins at random keeps the share of writes that sweep.
+        begun = self.random.randrange(self.policy.sweep_every) if self.policy.sweep_every else 0
+        state = self.state.of_tenant(tenant, self.secret(SECRET_LENGTH), begun)
+        return self._with(keyspace=keyspace, state=state, unbuilt=state.unbuilt)
+
+    def learn_server(self, other: Context) -> None:
+        """Take over what another context of the same store learned of the server when it connected."""
+        self.state.settings_hidden = other.state.settings_hidden
+        if self.strategy is not other.strategy:
+            self.learn(other.strategy)
+
     def without_retries(self) -> Context:
         """Return a copy that raises the first failure instead of retrying."""
         return self._with(policy=replace(self.policy, deadline=0.0))

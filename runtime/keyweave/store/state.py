@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,7 @@ class StoreState:
         lockers: transactions that lock one row, by the key of the lock; see `keyweave.read.lock`.
         confirmable: the levels of durability on which the server is known to confirm writes.
         levels: the contexts of writes that are confirmed on a level of their own.
+        names: the names of all keys of the namespace, where one scan has found those of many namespaces; None: each walk scans.
     """
 
     ledger: Ledger
@@ -66,3 +67,27 @@ class StoreState:
     lockers: Turns[LockQueue] = field(default_factory=lambda: Turns(LockQueue))
     confirmable: set[Durability] = field(default_factory=set)
     levels: dict[Durability | None, Any] = field(default_factory=dict, repr=False)
+    names: Sequence[bytes] | None = field(default=None, repr=False)
+
+    def of_tenant(self, tenant: str, cursors: bytes, writes: int) -> StoreState:
+        """Return the state of a tenant of this store.
+
+        What concerns the server or the schema is shared: ledger, clock, levels that the server confirms, candidates of filters and
+        counters. What concerns rows or indexes is the tenant's own; the rows that are remembered only share their slots.
+
+        Args:
+            tenant: its name.
+            cursors: the secret of its cursors until that of the namespace is known.
+            writes: where its count of writes begins.
+        """
+        return StoreState(
+            self.ledger,
+            self.clock,
+            self.recent.of_tenant(tenant),
+            cursors=cursors,
+            stats=self.stats,
+            settings_hidden=self.settings_hidden,
+            writes=writes,
+            access_paths=self.access_paths,
+            confirmable=self.confirmable,
+        )
