@@ -72,10 +72,13 @@ def key_type(column: Column, found: FieldType, *, composite: bool) -> FieldType:
     """Return the type of a field that identifies rows, or refers to one: an int, uuid or text; a part also an enum."""
     type_ = column.type
     base = found.attributes["type"]
-    if base in ("string", "int", "uuid"):
+    if base in ("int", "uuid") or (composite and (base == "string" or found.kind == "enum")):
         return found
-    if composite and found.kind == "enum":
-        return found
+    if base == "string":
+        note = Note(
+            LOST, "an empty text: a key has at least one character; a row with an empty one is reported"
+        )
+        return FieldType({**found.attributes, "type": _text_key(composite)}, found.kind, [*found.notes, note])
     if type_.name == "numeric" and not type_.array and 0 < type_.precision <= MOST_EXACT and type_.scale == 0:
         note = Note(
             DECIDED,
@@ -83,13 +86,17 @@ def key_type(column: Column, found: FieldType, *, composite: bool) -> FieldType:
         )
         return FieldType({"type": "int"}, "int", [note])
     if found.kind == "enum":
-        return FieldType(
-            {"type": "string"}, "string", [Note(LOST, f"the values of {type_.shown}: a key is text")]
-        )
+        note = Note(LOST, f"the values of {type_.shown}: a key is text")
+        return FieldType({"type": _text_key(composite)}, "string", [note])
     note = Note(
         LOST, f"the type {type_.shown}: a key is an int, uuid or text, so this one is the text of the value"
     )
-    return FieldType({"type": "string"}, "text", [note])
+    return FieldType({"type": _text_key(composite)}, "text", [note])
+
+
+def _text_key(composite: bool) -> str:
+    """The type of a text that identifies rows: a part of a key may be empty."""
+    return "string" if composite else "id"
 
 
 def _scalar(type_: SqlType, as_text: Collection[str], enum: str | None) -> FieldType | None:

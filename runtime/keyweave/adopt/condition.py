@@ -23,6 +23,7 @@ from keyweave.adopt.sql import (
     Node,
     Not,
     Op,
+    Unknown,
     UnknownSqlError,
 )
 from keyweave.adopt.yaml import writable
@@ -67,16 +68,27 @@ def where_of(node: Node, fields: Fields) -> str:
     return "" if found is True else _checked(str(found))
 
 
-def check_of(node: Node, fields: Fields) -> str:
-    """Return the expression that is true unless the condition is false; empty if it always is.
+def check_of(node: Node, fields: Fields) -> tuple[str, str]:
+    """Return the expression that is true unless the condition is false, and what of the condition it lacks.
 
-    Raises:
-        UnknownSqlError: the language has no words for it.
+    A condition of several parts that must all hold keeps those that the language has words for. The expression is empty if
+    nothing is left of it, or if it always holds.
     """
-    found = _Writer(fields).not_false(node)
-    if found is False:
-        raise UnknownSqlError("a condition that no row fulfils")
-    return "" if found is True else _checked(str(found))
+    parts = node.parts if isinstance(node, Junction) and node.word == "and" else (node,)
+    kept: list[str | bool] = []
+    lacks: list[str] = []
+    for part in parts:
+        try:
+            found = _Writer(fields).not_false(part)
+            if found is False:
+                raise UnknownSqlError("a condition that no row fulfils")
+            kept.append(_checked(found) if isinstance(found, str) else found)
+        except UnknownSqlError as error:
+            lacks.append(str(error))
+    found = _join("and", kept)
+    if isinstance(found, str) and len(found) > LONGEST:
+        return "", f"a condition of more than {LONGEST:,} characters"
+    return found if isinstance(found, str) else "", ", ".join(dict.fromkeys(lacks))
 
 
 def _checked(text: str) -> str:
@@ -193,6 +205,8 @@ class _Writer:
             return self._arithmetic(node)
         if isinstance(node, Call):
             return self._length(node)
+        if isinstance(node, Unknown):
+            raise UnknownSqlError(node.reason)
         raise UnknownSqlError("a condition inside an expression")
 
     def _column(self, node: Col) -> _Operand:
@@ -205,8 +219,6 @@ class _Writer:
             raise UnknownSqlError(f"the type of {field.name}")
         kind = "string" if field.kind == "string" else field.kind
         kind = {"local": "datetime"}.get(kind, kind)
-        if field.type == "string":
-            kind = "string"
         for cast in node.casts:
             widened = kind == "int" and cast in ("numeric", "bigint", "double precision", "integer")
             same = kind == "decimal" and cast == "numeric"
@@ -217,6 +229,7 @@ class _Writer:
 
     def _arithmetic(self, node: Op) -> _Operand:
         left, right = self._operand(node.left), self._operand(node.right)
+        left, right = _like(left, right), _like(right, left)
         for each in (left, right):
             if each.kind not in _NUMBERS:
                 raise UnknownSqlError(f"arithmetic with {each.text}")
@@ -249,13 +262,13 @@ def _join(word: str, parts: list[str | bool]) -> str | bool:
     if any(part is ends for part in parts):
         return ends
     texts = [part for part in parts if isinstance(part, str)]
-    if not texts:
-        return not ends
+    if len(texts) < 2:
+        return texts[0] if texts else not ends
     inner = [
         f"({text})" if f" {'or' if word == 'and' else 'and'} " in text and not _closes_all(text) else text
         for text in texts
     ]
-    return inner[0] if len(inner) == 1 else f" {word} ".join(inner)
+    return f" {word} ".join(inner)
 
 
 def _closes_all(text: str) -> bool:

@@ -201,7 +201,7 @@ class FieldMaker:
         if not text or text.startswith("NULL::") or field.managed:
             return
         refers = column.name in self._referring
-        if is_key and not refers and field.type in ("uuid", "string") and auto(text):
+        if is_key and not refers and field.type in ("uuid", "string", "id") and auto(text):
             field.attributes["auto"] = auto(text)
             field.notes.append(Note(DECIDED, "the record makes the key, so that a retry writes the same row"))
             return

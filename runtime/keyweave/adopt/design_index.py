@@ -191,6 +191,9 @@ class IndexMaker:
         notes = self._common_notes(index)
         if len(names) > 1 or any(field.attributes.get("optional") for field in fields):
             self._explained = True
+        if fields[-1].kind == "decimal" and fields[-1] in selecting:
+            text = f"the order of {fields[-1].name}: a view orders decimals of at most {_EXACT_DIGITS} digits"
+            notes.append(Note(LOST, text))
         ordered = order.partition(" ")[0]
         by_time = ordered in ("created", "revision")
         short = snake(index.name.removeprefix(f"{self._table.name}_"))

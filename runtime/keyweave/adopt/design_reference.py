@@ -100,7 +100,7 @@ def _via(entity: EntityDesign, field: FieldDesign) -> str:
         by = entity.fields.get(order)
         if by is None or order in ("created", "revision"):
             return name
-        if not by.attributes.get("optional") and by.type != "string":
+        if not by.attributes.get("optional") and by.type not in ("string", "id"):
             return name
     name = own(f"by_{field.name}", [*entity.views.parts, *entity.unique.parts])
     why = f"The reference {field.name}: the rows of one {entity_word(field.name)}."
@@ -173,13 +173,18 @@ def _check(entity: EntityDesign, check: Check, fields: object, table: str) -> No
         )
         return
     try:
-        rule = check_of(parse(check.text), fields)
+        rule, lacks = check_of(parse(check.text), fields)
     except UnknownSqlError as error:
-        entity.checks.notes.append(Note(LOST, f"the check {check.name}: it has {error}: {check.text}"))
-        return
+        rule, lacks = "", str(error)
+    notes = []
+    if lacks:
+        kept = "only a part of it is kept, because it" if rule else "it"
+        notes = [Note(LOST, f"the check {check.name}: {kept} has {lacks}: {check.text}")]
+    elif not rule:
+        notes = [Note(DECIDED, f"the check {check.name} always holds here: {check.text}")]
     if not rule:
-        entity.checks.notes.append(Note(DECIDED, f"the check {check.name} always holds here: {check.text}"))
+        entity.checks.notes += notes
         return
     name = snake(check.name.removeprefix(f"{table}_")) or "check"
     name = name if name[0].isalpha() else f"check_{name}"
-    entity.checks.parts[own(name, entity.checks.parts)] = Part({"rule": rule})
+    entity.checks.parts[own(name, entity.checks.parts)] = Part({"rule": rule}, notes)

@@ -211,7 +211,7 @@ def _type_of(
                 inner.scale,
                 inner.labels,
                 domain or inner.domain,
-                tuple(found),
+                (*found, *inner.domain_checks),
             ),
             required,
             default,

@@ -28,11 +28,17 @@ def parameters(url: str) -> dict[str, Any]:
     if not separator or scheme.partition("+")[0] not in _SCHEMES:
         raise SourceUnavailableError("the source is not a URL such as postgresql://user@host:5432/database")
     try:
-        return dict(conninfo.conninfo_to_dict(f"postgresql://{rest}"))
+        found = dict(conninfo.conninfo_to_dict(f"postgresql://{rest}"))
     except psycopg.ProgrammingError:
+        found = {}
+    # A password with a slash ends the host too early, and the rest of it would be shown as a name.
+    ports = str(found.get("port") or "0").split(",")
+    if not found or "@" in rest.partition("/")[2].partition("?")[0] or not all(map(str.isdigit, ports)):
         raise SourceUnavailableError(
-            "the source is not a valid URL of PostgreSQL; characters such as @ : / # in a user or password are written as %40 %3A %2F %23"
-        ) from None
+            "the source is not a valid URL of PostgreSQL; characters such as @ : / # in a user or password are written as "
+            "%40 %3A %2F %23"
+        )
+    return found
 
 
 def label(url: str) -> str:

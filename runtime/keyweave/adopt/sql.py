@@ -85,7 +85,14 @@ class Not:
     part: Node
 
 
-Node: TypeAlias = Col | Const | Call | Op | Among | IsNull | IsTruth | Junction | Not
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A part that was read, and for which the language has no words."""
+
+    reason: str
+
+
+Node: TypeAlias = Unknown | Col | Const | Call | Op | Among | IsNull | IsTruth | Junction | Not
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<text>[eE]?'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*")|(?P<number>\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"""
@@ -174,7 +181,9 @@ class _Parser:
                 self._place += 1
                 left = self._is(left)
             elif kind == "sign" and word not in ")],":
-                raise UnknownSqlError(f"the operator {word}")
+                self._place += 1
+                self._sum()
+                left = Unknown(f"the operator {word}")
             else:
                 return left
 

@@ -36,6 +36,22 @@ _INTERVAL: Final = re.compile(
 )
 
 
+_ELEMENTS: Final = {
+    "int": "numeric",
+    "decimal": "numeric",
+    "bool": "bool",
+    "datetime": "timestamptz",
+    "local": "timestamp",
+    "date": "date",
+    "time": "time",
+    "duration": "interval",
+    "uuid": "uuid",
+    "bytes": "bytea",
+    "json": "json",
+}
+"""The type to which the elements of an array are cast. Others, and floats of any size, come as text."""
+
+
 class UnfitValueError(ValueError):
     """A value that a record cannot hold; the text says which kind of value, and does not contain it."""
 
@@ -109,8 +125,9 @@ def selected(column: str, kind: str) -> sql.Composable:
     name = sql.Identifier(column)
     if kind in ("text", "string", "enum"):
         return sql.SQL("{}::text").format(name)
-    if kind in ("list:text", "list:string", "list:enum"):
-        return sql.SQL("{}::text[]").format(name)
+    if kind.startswith("list:"):
+        # An array of a domain would come as one text.
+        return sql.SQL("{}::{}[]").format(name, sql.SQL(_ELEMENTS.get(kind[5:], "text")))
     if kind in ("composite", "composite_list"):
         return sql.SQL("to_jsonb({})").format(name)
     if kind == "int":
@@ -156,6 +173,7 @@ _TO_RECORD: Final[dict[str, Callable[[Any], Any]]] = {
     "int": _whole,
     "local": lambda value: value.replace(tzinfo=UTC),
     "datetime": lambda value: value.astimezone(UTC),
+    "float": float,
     "bytes": bytes,
     "json": _json_value,
     "composite": _json_value,
@@ -170,7 +188,7 @@ def source_text(value: Any, kind: str) -> Any:
         return _json_text(value.text)
     if isinstance(value, list):
         return [source_text(each, kind.removeprefix("list:")) for each in value]
-    return _text(value)
+    return _text(float(value) if kind == "float" and value is not None else value)
 
 
 def record_text(value: Any, kind: str) -> Any:
