@@ -29,6 +29,11 @@ def bring_odd_rows(adopted: Adoption, *options: str) -> None:
     adopted.schema(*options)
     tables = adopted.tables()
     everything, texts = tables.pop("public.everything"), tables.pop("other.select")
+    referring = tables.pop("public.refers_to_unique", None)
+    assert referring is None or (referring["refused"], referring["written"]) == (
+        1,
+        1,
+    )  # it refers to that key
     for table in tables.values():
         assert table["equal"] and table["read"] == table["written"] == table["store_rows"], table
     assert (texts["refused"], texts["missing"], texts["written"]) == (1, 1, 2)  # an empty text is no key

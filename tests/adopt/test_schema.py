@@ -121,7 +121,7 @@ def test_the_summary_counts_what_the_files_say(tmp_path: Path, monkeypatch: pyte
         for kind in ("decided", "lost", "hint")
     }
     assert (
-        f"7 tables: {counts['decided']} decided, {counts['lost']} lost, {counts['hint']} hints" in done.output
+        f"7 tables: {counts['decided']} decided, {counts['lost']} lost, {counts['hint']} hint" in done.output
     )
     assert counts["lost"] > 10
     assert (

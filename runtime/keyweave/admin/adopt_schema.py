@@ -99,17 +99,21 @@ def _summary(design: Design) -> None:
     for entity in design.entities:
         counts = _counts(entity)
         parts = (
-            f"{len(entity.fields)} fields, {len(entity.views.parts)} views, {len(entity.unique.parts)} unique"
+            f"{_number(len(entity.fields), 'field')}, {_number(len(entity.views.parts), 'view')}, "
+            f"{len(entity.unique.parts)} unique"
         )
         label = f"{entity.schema}.{entity.table}"
         typer.echo(
-            f"  {label:<{width}}  {entity.name}: {parts}; {counts[DECIDED]} decided, {counts[LOST]} lost, {counts[HINT]} hints"
+            f"  {label:<{width}}  {entity.name}: {parts}; {counts[DECIDED]} decided, {counts[LOST]} lost, {_number(counts[HINT], 'hint')}"
         )
     total = Counter(note.kind for note in design.all_notes())
-    number = len(design.entities)
     typer.echo(
-        f"{number} {'table' if number == 1 else 'tables'}: {total[DECIDED]} decided, {total[LOST]} lost, {total[HINT]} hints"
+        f"{_number(len(design.entities), 'table')}: {total[DECIDED]} decided, {total[LOST]} lost, {_number(total[HINT], 'hint')}"
     )
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count} {word if count == 1 else f'{word}s'}"
 
 
 def _shape(design: Design, texts: Mapping[str, str | None]) -> dict[str, object]:
