@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 DEMO_STAMP := $(VENV)/.demo
 STAMP := $(VENV)/.installed
 SOURCES := runtime generator generated engine examples tests tools
-LANGGRAPH := --schema examples/langgraph/schema --output examples/langgraph/generated
+EXAMPLES := langgraph fastapi
 TEST_ARGS ?=
 FAULTS_ARGS ?=
 KILLS ?= 200
@@ -62,16 +62,18 @@ $(DEMO_STAMP): pyproject.toml engine/pyproject.toml constraints.txt
 	@$(PIP) install -e '.[generate,cli,embedded]' -e './engine[demo]'
 	@touch $@
 
-$(STAMP): $(DEMO_STAMP) requirements-dev.txt examples/langgraph/pyproject.toml
+$(STAMP): $(DEMO_STAMP) requirements-dev.txt $(EXAMPLES:%=examples/%/pyproject.toml)
 	@echo "setup: installing what tests, checks and benchmarks need"
 	@$(PIP) install -r requirements-dev.txt
-	@$(PIP) install -e ./examples/langgraph
+	@$(PIP) install $(EXAMPLES:%=-e ./examples/%)
 	@touch $@
 
 generate: $(DEMO_STAMP) ## Generate the repositories of schema/ into generated/, and those of the examples
 	@echo "generate: schema/ -> generated/"
 	@$(BIN)/keyweave generate
-	@$(BIN)/keyweave generate $(LANGGRAPH)
+	@for example in $(EXAMPLES); do \
+		$(BIN)/keyweave generate --schema examples/$$example/schema --output examples/$$example/generated || exit 1; \
+	done
 
 check: $(STAMP) ## Check format, lint, types and the generated tree (what CI runs before the tests)
 	@echo "check: format (black)"
@@ -79,7 +81,9 @@ check: $(STAMP) ## Check format, lint, types and the generated tree (what CI run
 	@$(MAKE) --no-print-directory lint
 	@echo "check: generated tree (keyweave generate --check)"
 	@$(BIN)/keyweave generate --check
-	@$(BIN)/keyweave generate --check $(LANGGRAPH)
+	@for example in $(EXAMPLES); do \
+		$(BIN)/keyweave generate --check --schema examples/$$example/schema --output examples/$$example/generated || exit 1; \
+	done
 
 lint: $(STAMP) ## Lint with ruff, type-check with mypy --strict
 	@echo "lint: rules (ruff)"
