@@ -195,19 +195,34 @@ def test_a_worker_outlives_a_server_that_is_away(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stop = threading.Event()
-    steps: list[Exception] = [
-        StoreUnavailableError("away"),
-        OutcomeUnknownError("no answer"),
-        ConflictError("lost"),
-    ]
+    failures: list[Exception] = [StoreUnavailableError("away"), OutcomeUnknownError("no answer")]
 
     def fail(store: Store) -> list[str]:
-        if not steps:
+        if not failures:
             stop.set()
             return []
-        raise steps.pop(0)
+        raise failures.pop(0)
 
     monkeypatch.setattr(worker, "pack_batch", fail)
     with caplog.at_level("WARNING", "shop_api"):
         worker.work(site.store, stop, pause=0)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "ERROR"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
+def test_an_order_that_cannot_be_packed_does_not_stand_in_the_way(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = site.customer("ann@example.com")
+    first, *others = [ann.order(f"k{number}", cup=1).json()["id"] for number in range(4)]
+    transact = Store.transact
+    failing = iter([ConflictError("lost")])
+
+    def fail_once(store: Store, function: Callable[[Transaction], Any]) -> Any:
+        for error in failing:
+            raise error
+        return transact(store, function)
+
+    monkeypatch.setattr(Store, "transact", fail_once)
+    assert pack_batch(site.store, size=2) == others[:2]
+    assert [record.getMessage() for record in caplog.records] == [f"{first} was not packed"]
+    assert pack_batch(site.store) == [first, others[2]]

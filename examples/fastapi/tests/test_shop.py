@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,11 @@ from urllib.parse import urljoin
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 
 from keyweave.errors import (
     ConfigurationError,
+    CorruptDocumentError,
     InvalidCursorError,
     KeyweaveError,
     LockTimeoutError,
@@ -25,7 +28,7 @@ from keyweave.errors import (
 from shop_api.auth import new_token
 from shop_api.problems import KINDS
 from web_shop import Order, Product, State
-from web_shop.aio import Store
+from web_shop.aio import ProductRepository, Store
 
 from .conftest import Browser, Site
 
@@ -85,7 +88,9 @@ def test_a_token_that_is_not_valid_is_refused(site: Site) -> None:
 
 def test_a_token_holds_with_its_own_secret_until_it_ends_or_is_revoked(site: Site) -> None:
     ann, bob = site.customer("ann@example.com"), site.customer("bob@example.com")
-    made = ann.ask("POST", "/tokens", 201, json={"label": "phone", "days": 1}).json()
+    answer = ann.ask("POST", "/tokens", 201, json={"label": "phone", "days": 1})
+    assert answer.headers["Cache-Control"] == "no-store"
+    made = answer.json()
     phone = Browser(site.client, site.document, made["token"])
     assert phone.ask("GET", "/me").json() == ann.ask("GET", "/me").json()
 
@@ -354,6 +359,83 @@ def test_kinds_of_errors_are_in_an_order_in_which_each_is_reached() -> None:
         assert not any(issubclass(kind, earlier) for earlier in kinds[:position]), kind
     assert not any(issubclass(ConfigurationError, kind) for kind in kinds)
     assert InvalidCursorError in kinds
+
+
+def test_an_error_that_no_client_can_correct_is_500_without_its_text(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(products: Any, key: str) -> Any:
+        raise CorruptDocumentError("secret-key of Product")
+
+    monkeypatch.setattr(ProductRepository, "get", fail)
+    client = TestClient(site.app, raise_server_exceptions=False)
+    answer = client.get("/products/tea")
+    assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+
+
+def test_no_body_or_path_makes_the_shop_fail(site: Site) -> None:
+    boss = site.customer("boss@shop.test")
+    tea = {"sku": "new", "title": "Tea", "price": "1", "stock": 0}
+    for wrong in (
+        {"stock": 1.5},
+        {"stock": float("nan")},
+        {"price": "1e400"},
+        {"price": float("nan")},
+        {"price": "Infinity"},
+        {"title": "\ud800"},
+        {"title": ["a"]},
+        {"sku": "a\n"},
+        {"sku": "a\r\nSet-Cookie: a=b"},
+        {"created_at": "now"},
+    ):
+        for method, path in (("POST", "/products"), ("PATCH", "/products/tea")):
+            body = json.dumps({**tea, **wrong} if method == "POST" else wrong)
+            boss.ask(method, path, 422, content=body, headers={"Content-Type": "application/json"})
+    for body, status in (("", 422), ("[]", 422), ("null", 422), ("{", 422), ("[" * 100_000, 400)):
+        answer = site.client.post(
+            "/products",
+            content=body,
+            headers={"Authorization": f"Bearer {boss.token}", "Content-Type": "application/json"},
+        )
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == "application/problem+json"
+    for path in (
+        "/products/%00",
+        "/products/%0d%0aSet-Cookie:a",
+        "/products/%ff",
+        "/orders/*",
+        "/orders/%F0%9F%8D%B5",
+    ):
+        boss.ask("GET", path, 404)
+    for sku in ("*", "\x00", "{tea}", "tea!", "\u2603"):
+        answer = boss.ask(
+            "POST",
+            "/orders",
+            409,
+            json={"lines": [{"sku": sku, "count": 1}]},
+            headers={"Idempotency-Key": "k"},
+        )
+        assert answer.json()["code"] == "out-of-stock"
+    boss.ask(
+        "POST",
+        "/orders",
+        422,
+        content='{"lines": [{"sku": "\\ud800", "count": 1}]}',
+        headers={"Idempotency-Key": "k", "Content-Type": "application/json"},
+    )
+
+
+def test_a_path_begins_no_line_of_the_log(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(products: Any, key: str) -> Any:
+        raise StoreUnavailableError(f"away\n{key}")
+
+    monkeypatch.setattr(ProductRepository, "get", fail)
+    site.guest().ask("GET", "/products/%1b%5b2J%0aforged", 503)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "shop_api"]
+    assert "forged" in line
+    assert line.isprintable()
 
 
 def test_health(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

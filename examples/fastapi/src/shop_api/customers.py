@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from shop_api.auth import ONLY_STAFF, Caller, new_token
@@ -65,9 +65,10 @@ async def list_tokens(store: Shop, paging: Paged, caller: Caller) -> Listing[Tok
     return Listing(items=[TokenInfo.of(token) for token in page.items], next=page.next)
 
 
-@router.post("/tokens", status_code=201, responses=answers(401, 422, 503))
-async def add_token(wanted: TokenRequest, store: Shop, caller: Caller) -> NewToken:
+@router.post("/tokens", status_code=201, responses=answers(401, 409, 422, 503))
+async def add_token(wanted: TokenRequest, store: Shop, caller: Caller, response: Response) -> NewToken:
     """Make a token for the caller."""
+    response.headers["Cache-Control"] = "no-store"
     token, row = new_token(caller.id, label=wanted.label, days=wanted.days)
     created = await store.tokens.create(row)
     return NewToken(**TokenInfo.of(created).model_dump(), token=token)

@@ -148,7 +148,8 @@ async def of_store(request: Request, error: Exception) -> Response:
         raise error  # the application's mistake, or the operator's: 500, with a traceback in the log
     _, status, code, detail = found
     if status == 503:
-        logger.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+        # As literals: no path or key of a client can begin a line of the log.
+        logger.warning("%s %r: %r", request.method, request.url.path, error)
     errors = []
     if isinstance(error, ValidationError) and error.field:
         errors = [FieldProblem(field=error.field, detail=error.rule)]

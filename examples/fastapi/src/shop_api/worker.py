@@ -34,9 +34,22 @@ def pack(store: Store, order_id: str) -> bool:
 
 
 def pack_batch(store: Store, size: int = 20) -> list[str]:
-    """Pack up to `size` of the oldest orders, and return the keys of those that this call has packed."""
-    waiting = store.orders.by_state(State.PLACED).reverse().page(size)
-    return [order.id for order in waiting if pack(store, order.id)]
+    """Pack up to `size` of the oldest orders, and return the keys of those that this call has packed.
+
+    An order that cannot be packed is logged and stays; it does not stand in the way of the others.
+    """
+    packed: list[str] = []
+    for order in store.orders.by_state(State.PLACED).reverse():
+        if len(packed) == size:
+            break
+        try:
+            if pack(store, order.id):
+                packed.append(order.id)
+        except StoreUnavailableError:
+            raise
+        except KeyweaveError:
+            logger.exception("%s was not packed", order.id)
+    return packed
 
 
 def work(store: Store, stop: threading.Event, *, pause: float = 0.5) -> None:
@@ -53,9 +66,6 @@ def work(store: Store, stop: threading.Event, *, pause: float = 0.5) -> None:
                 packed = pack_batch(store)
             except StoreUnavailableError as error:
                 logger.warning("the store is unavailable: %s", error)
-                packed = []
-            except KeyweaveError:
-                logger.exception("a batch was not packed")
                 packed = []
             for key in packed:
                 logger.info("packed %s", key)
