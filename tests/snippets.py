@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from textwrap import indent
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -17,3 +18,15 @@ def schema_files(page: Path) -> dict[str, str]:
         r"`(schema/\w+\.yaml)`:\n\n```yaml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL
     )
     return dict(found)
+
+
+def excerpts(page: Path) -> list[tuple[str, str]]:
+    """The blocks that show a part of a file, each with the file's path, which stands behind the block's language."""
+    return re.findall(
+        r"```\w+ ([\w/.-]+/[\w.-]+)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+
+
+def contains_excerpt(text: str, excerpt: str) -> bool:
+    """Whether the lines of an excerpt stand in a text, one after another, all of them indented alike."""
+    return any(f"\n{indent(excerpt, ' ' * depth)}" in f"\n{text}" for depth in range(0, 17, 4))

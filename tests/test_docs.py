@@ -18,7 +18,7 @@ from keyweave_generator.load import load, load_sources
 from keyweave_generator.output import write
 from keyweave_generator.render import render
 from keyweave_generator.scripts import scripts
-from tests.snippets import blocks, schema_files
+from tests.snippets import blocks, contains_excerpt, excerpts, schema_files
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -59,6 +59,22 @@ def test_links_have_targets(page: Path) -> None:
         assert target.exists(), link
         if fragment and target.suffix == ".md":
             assert fragment in anchors(target), link
+
+
+def test_excerpts_stand_in_the_files_that_they_name() -> None:
+    found = [(page, path, text) for page in PAGES for path, text in excerpts(page)]
+    assert len(found) > 10
+    for page, path, text in found:
+        assert contains_excerpt((ROOT / path).read_text(encoding="utf-8"), text), (label(page), path, text)
+
+
+def test_an_excerpt_is_whole_lines_in_their_order() -> None:
+    text = "def f():\n    if a:\n        b()\n    c()\n"
+    assert contains_excerpt(text, "if a:\n    b()\n")
+    assert contains_excerpt(text, "c()\n")
+    assert not contains_excerpt(text, "if a:\n    c()\n")
+    assert not contains_excerpt(text, "()\n")
+    assert not contains_excerpt(text, "if a:\nb()\n")
 
 
 def test_the_index_names_every_page_once() -> None:

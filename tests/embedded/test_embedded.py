@@ -35,13 +35,20 @@ pid = info.partition(b"process_id:")[2].split()[0].decode()
 print(pid, shell.settings.path, flush=True)
 """
 
+WAITING = """
+import time
+while True:
+    time.sleep(0.01)
+"""
+"""Waits for a signal. `signal.pause()` would miss a SIGINT that arrives before it has begun to wait."""
+
 ENDINGS = {
     "returning": "",
     "an exception": "raise RuntimeError('on purpose')",
     "exiting at once": "os._exit(3)",
-    "SIGTERM": "signal.pause()",
-    "SIGINT": "signal.pause()",
-    "SIGKILL": "signal.pause()",
+    "SIGTERM": WAITING,
+    "SIGINT": WAITING,
+    "SIGKILL": WAITING,
 }
 
 
@@ -209,7 +216,7 @@ def test_a_program_that_opens_a_stopping_server_waits_and_finds_the_data(tmp_pat
 def test_the_server_ends_with_its_program(tmp_path: Path, ending: str, kept: bool) -> None:
     process = program(f"embedded:{tmp_path}" if kept else "embedded:", ENDINGS[ending])
     pid, path = started(process)
-    if ENDINGS[ending] == "signal.pause()":
+    if ENDINGS[ending] == WAITING:
         process.send_signal(getattr(signal, ending))
     process.communicate(timeout=30)
     assert eventually(lambda: not running(pid))
