@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 _BLOCK: Final = re.compile(
-    r"(?P<comments>(?:^<!--(?:(?!-->).)*-->\n+)*)^ *```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^ *```$"
+    r"(?P<comments>(?:^<!--(?:(?!-->).)*-->\n+)*)^ *```(?P<language>\w+) *(?P<info>[^\n]*)\n(?P<text>.*?)^ *```$"
     r"|^<!-- setup\n(?P<alone>(?:(?!-->).)*)-->$",
     re.DOTALL | re.MULTILINE,
 )
@@ -34,6 +34,8 @@ class Snippet:
     text: str
     path: str | None
     """The file whose text the block is."""
+    excerpt_of: str | None
+    """The file of the repository that the block shows a part of: what stands behind its language."""
     setup: str
     """Python that runs before the block."""
     not_run: str | None
@@ -49,7 +51,7 @@ def snippets(page: str) -> list[Snippet]:
 
 def _snippet(page: str, found: re.Match[str]) -> Snippet:
     if found["alone"] is not None:
-        return Snippet(page.count("\n", 0, found.start()) + 1, "", "", None, found["alone"], None, ())
+        return Snippet(page.count("\n", 0, found.start()) + 1, "", "", None, None, found["alone"], None, ())
     comments = _COMMENT.findall(found["comments"])
     before = page[: found.start()].rstrip().rpartition("\n")[2]
     path = _PATH.search(before)
@@ -62,6 +64,7 @@ def _snippet(page: str, found: re.Match[str]) -> Snippet:
         language=found["language"],
         text=textwrap.dedent(found["text"]),
         path=path[1] if path else None,
+        excerpt_of=found["info"] if "/" in found["info"] else None,
         setup="\n".join(each.removeprefix("setup") for each in comments if each.startswith("setup")),
         not_run=reasons[0] if reasons else None,
         exits=exits[0] if exits else (),
@@ -91,13 +94,13 @@ class Typed:
 
 
 def typed(console: str) -> list[Typed]:
-    """The commands of a console; lines that begin with `$ ` or, after a backslash, with `> ` are typed."""
+    """The commands of a console; lines that begin with `$ ` are typed, and those after a backslash, with or without `> `."""
     found: list[Typed] = []
     for line in console.splitlines():
-        if line.startswith("$ "):
+        if found and found[-1].command.endswith("\\") and not found[-1].output:
+            found[-1] = Typed(f"{found[-1].command}\n{line.removeprefix('> ')}", "")
+        elif line.startswith("$ "):
             found.append(Typed(line[2:], ""))
-        elif line.startswith("> ") and found and found[-1].command.endswith("\\") and not found[-1].output:
-            found[-1] = Typed(f"{found[-1].command}\n{line[2:]}", "")
         elif found:
             found[-1] = Typed(found[-1].command, f"{found[-1].output}{line}\n")
     return found

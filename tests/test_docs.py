@@ -22,7 +22,6 @@ from keyweave_generator.scaffold import project
 from keyweave_generator.scripts import scripts
 from tests.snippets import blocks, schema_files
 from tools.site.navigation import AWAITED, INDEX
-from tools.site.stage import repository
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -65,21 +64,6 @@ def test_links_have_targets(page: Path) -> None:
         assert target.exists(), link
         if fragment and target.suffix == ".md":
             assert fragment in anchors(target), link
-
-
-def test_links_of_the_readme_are_absolute_and_have_targets() -> None:
-    """PyPI shows this page, where a relative link leads nowhere."""
-    page = ROOT / "README.md"
-    found = links(page)
-    assert len(found) > 10
-    assert [link for link in found if "://" not in link] == []
-    for link in found:
-        path, _, fragment = link.partition("#")
-        if path.startswith(f"{repository()}/"):
-            target = ROOT / path.removeprefix(f"{repository()}/")
-            assert target.is_file(), link
-            assert not fragment or fragment in anchors(target), link
-    assert sum(link.startswith(repository()) for link in found) > 10
 
 
 def test_pages_install_the_wheel_of_this_version() -> None:

@@ -126,7 +126,7 @@ class Story:
     def run(self, page: Path) -> None:
         """Run every snippet that is not excepted."""
         for snippet in snippets(page.read_text(encoding="utf-8")):
-            if snippet.not_run is not None:
+            if snippet.not_run is not None or snippet.excerpt_of is not None:
                 continue
             try:
                 self._python(self._here(snippet.setup), snippet.line)

@@ -40,7 +40,7 @@ def with_snippets() -> list[Path]:
         for page in PAGES
         if label(page) not in ELSEWHERE
         and any(
-            each.not_run is None and each.language not in READ_ONLY
+            each.not_run is None and each.excerpt_of is None and each.language not in READ_ONLY
             for each in snippets(page.read_text(encoding="utf-8"))
         )
     ]
@@ -87,6 +87,17 @@ def test_what_is_not_run_has_a_reason(page: Path) -> None:
         assert each.not_run is None or len(each.not_run.split()) >= 3, (page, each.line)
 
 
+def test_a_part_of_a_file_stands_in_that_file() -> None:
+    """It is not run here: the file is, by its own tests."""
+    for page in PAGES:
+        for each in snippets(page.read_text(encoding="utf-8")):
+            if each.excerpt_of is not None:
+                lines = [line.strip() for line in (ROOT / each.excerpt_of).read_text("utf-8").splitlines()]
+                part = [line.strip() for line in each.text.splitlines()]
+                stands = any(lines[at : at + len(part)] == part for at in range(len(lines)))
+                assert stands, (label(page), each.line)
+
+
 def test_no_block_is_overlooked() -> None:
     """Every line that opens a block with a language is found by the parser."""
     for page in PAGES:
@@ -108,15 +119,19 @@ def test_the_parser_reads_what_stands_before_a_block() -> None:
     text = (
         "A file, `a/b.py`:\n\n```python\na = 1\n```\n\n"
         "<!-- not run: it needs docker -->\n```console\n$ a\n```\n\n"
-        "<!-- setup\nb = 2\n-->\n<!-- exit 3 0 -->\n```console\n$ a \\\n> b\nc\n$ d\n```\n\n- x\n\n  ```json\n  {}\n  ```\n\n"
+        "<!-- setup\nb = 2\n-->\n<!-- exit 3 0 -->\n```console\n$ a \\\n> b\\\n  e\nc\n$ d\n```\n\n- x\n\n  ```json\n  {}\n  ```\n\n"
         "<!-- setup\nc = 4\n-->\n\n<!-- other -->\n"
     )
     first, second, third, fourth, last = snippets(text)
     assert (first.line, first.path, first.text) == (3, "a/b.py", "a = 1\n")
     assert (second.not_run, second.path) == ("it needs docker", None)
     assert (third.setup.strip(), third.exits) == ("b = 2", (3, 0))
-    assert [(each.command, each.output) for each in typed(third.text)] == [("a \\\nb", "c\n"), ("d", "")]
-    assert (last.language, last.setup, last.line) == ("", "c = 4\n", 29)
+    assert [(each.command, each.output) for each in typed(third.text)] == [
+        ("a \\\nb\\\n  e", "c\n"),
+        ("d", ""),
+    ]
+    assert (last.language, last.setup, last.line) == ("", "c = 4\n", 30)
+    assert snippets("```python a/b.py\n```\n")[0].excerpt_of == "a/b.py"
     assert (fourth.language, fourth.text) == ("json", "{}\n")
 
 
