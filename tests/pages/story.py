@@ -1,4 +1,4 @@
-"""Runs the snippets of one page in order, as a reader would: `python -m tests.pages.story PAGE` in the folder of a project.
+"""Runs the snippets of pages in order, as a reader would: `python -m tests.pages.story FOLDER PAGE...`.
 
 A block with a path becomes that file. Other Python runs in one namespace, a console in bash, which keeps its folder and variables
 from one block to the next; the output has to be what the page shows. JSON and YAML have to be valid. A schema that was written is
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ from typing import Any, Final, NoReturn
 
 import yaml
 
+from keyweave.cli.commands import assemble, installed
 from keyweave.cli.main import main as keyweave_command
 from keyweave.embedded import server as embedded
 from keyweave_generator.load import load
@@ -56,8 +58,6 @@ sys.exit((server.recv(1) or b"\\x02")[0])
 
 def start_server(path: Path) -> int:
     """Start a process that has imported the command line, and return its id."""
-    from keyweave.cli.commands import assemble, installed
-
     assemble(installed(), "")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
@@ -107,8 +107,8 @@ def run_keyweave() -> int:
     return status
 
 
-OWN: Final = {"PYTHONPATH", "STORY_STATE"}
-"""Variables of this process that its consoles do not have."""
+EMPTY: Final = {"README.md"}
+"""Pages that begin in an empty folder; the others begin in the project of the shop."""
 
 
 class Story:
@@ -118,9 +118,9 @@ class Story:
         self.failures: list[str] = []
         self._socket = socket
         self._names: dict[str, Any] = {"__name__": "story"}
-        environment = {name: value for name, value in os.environ.items() if name not in OWN}
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment["PATH"] = f"{tools}{os.pathsep}{os.environ['PATH']}"
-        self._console = Console(Path.cwd(), environment, Path(os.environ["STORY_STATE"]))
+        self._console = Console(Path.cwd(), environment, tools.parent / "state")
         self._schema_written = False
 
     def run(self, page: Path) -> None:
@@ -175,31 +175,51 @@ class Story:
 
 
 def main() -> int:
-    """Run the page that the first argument names; return 1 with the failures printed if there are any."""
-    page = Path(sys.argv[1])
-    tools = Path(os.environ["STORY_STATE"]).parent / "tools"
+    """Run pages, each in a fork of this process: `story FOLDER PAGE...`. FOLDER has the generated project `shop`.
+
+    Prints what failed; returns 1 if anything did.
+    """
+    folder, *pages = map(Path, sys.argv[1:])
+    server = start_server(folder / "server.sock")
+    failed = 0
+    try:
+        for number, page in enumerate(pages):
+            own = folder / str(number)
+            own.mkdir()
+            child = os.fork()
+            if child == 0:
+                os._exit(run_page(page, folder, own))
+            failed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+    finally:
+        os.kill(server, signal.SIGKILL)
+        os.waitpid(server, 0)
+    return int(failed > 0)
+
+
+def run_page(page: Path, folder: Path, own: Path) -> int:
+    """Run a page in a folder of its own, print what failed, and return 1 if anything did."""
+    project = own / "shop"
+    if page.name in EMPTY:
+        project.mkdir()
+    else:
+        shutil.copytree(folder / "shop", project)
+    os.chdir(project)
+    lease = embedded.acquire(own / "server")
+    tools = own / "tools"
     tools.mkdir()
-    server = (
-        start_server(tools / "server.sock") if "\n```console" in page.read_text(encoding="utf-8") else None
-    )
-    lease = embedded.acquire(tools.parent / "server")
     programs = {
         "redis-cli": REDIS_CLI.format(python=sys.executable, socket=lease.socket),
-        "keyweave": KEYWEAVE.format(python=sys.executable, socket=tools / "server.sock"),
+        "keyweave": KEYWEAVE.format(python=sys.executable, socket=folder / "server.sock"),
     }
     for name, text in programs.items():
         (tools / name).write_text(text, encoding="utf-8")
         (tools / name).chmod(0o755)
     story = Story(lease.socket, tools)
-    try:
-        story.run(page)
-    finally:
-        if server is not None:
-            os.kill(server, signal.SIGKILL)
-            os.waitpid(server, 0)
-        lease.release()
+    story.run(page)
+    lease.release()
     sys.stdout.write("\n\n".join(story.failures))
-    return bool(story.failures)
+    sys.stdout.flush()
+    return int(bool(story.failures))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +25,6 @@ ELSEWHERE: Final = {
 }
 """Pages whose snippets another test runs, because they are about another package than the shop, or need a port."""
 
-EMPTY: Final = {"README.md"}
-"""Pages that begin in an empty folder; the others begin in the project of the shop."""
-
 OUTER: Final = ("KEYWEAVE", "PYTEST", "MAKE", "MFLAGS")
 """Variables of this run that must not reach a page begin with one of these words."""
 
@@ -46,37 +42,26 @@ def with_snippets() -> list[Path]:
     ]
 
 
-@pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project of `keyweave init shop --example`, generated."""
-    folder = tmp_path_factory.mktemp("pages") / "shop"
-    write_new(folder, project("shop", example=True))
-    write(folder / "generated", render(load(folder / "schema")))
-    return folder
-
-
-@pytest.mark.parametrize("page", with_snippets(), ids=label)
-def test_every_snippet_runs(page: Path, shop: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "shop"
-    if label(page) in EMPTY:
-        folder.mkdir()
-    else:
-        shutil.copytree(shop, folder)
+def test_every_snippet_runs(tmp_path: Path) -> None:
+    """In one process, which forks for each page: the imports take longer than the snippets."""
+    pages = with_snippets()
+    assert len(pages) > 12
+    write_new(tmp_path / "shop", project("shop", example=True))
+    write(tmp_path / "shop" / "generated", render(load(tmp_path / "shop" / "schema")))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OUTER)}
-    bin_ = str(Path(sys.executable).parent)
+    programs = str(Path(sys.executable).parent)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.pages.story", str(page)],
-        cwd=folder,
+        [sys.executable, "-m", "tests.pages.story", str(tmp_path), *map(str, pages)],
+        cwd=tmp_path,
         env={
             **environment,
-            "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{programs}{os.pathsep}{environment['PATH']}",
             "PYTHONPATH": str(ROOT),
-            "STORY_STATE": str(tmp_path / "state"),
         },
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
