@@ -38,7 +38,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows
+.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -203,8 +203,16 @@ demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
 	@$(BIN)/python -m compozy_engine.demo
 
-docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations, docs/studio); needs Chromium
-	@echo "docs: pages and pictures from code"
+docs: $(STAMP) ## Build the site into .site/html, and check every link and anchor in it; no network is needed
+	@echo "docs: the site, with every warning an error"
+	@$(BIN)/python -m tools.site
+
+first-row: $(STAMP) ## Follow docs/getting-started.md in a fresh environment, from pip install to a test (half a minute)
+	@echo "first-row: the wheel, and the commands of the guide"
+	@$(BIN)/python -m tools.first_row
+
+pages: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations, docs/studio); needs Chromium
+	@echo "pages: pages and pictures from code"
 	@$(BIN)/python -m tools.pages.configuration
 	@$(BIN)/python -m tools.pages.dashboard
 	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m tools.pages.screens

