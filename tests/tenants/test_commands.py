@@ -256,6 +256,35 @@ def _unregister(registry: str) -> Any:
     yield Send((("HDEL", registry, "index:User.all"),))
 
 
+def test_documents_are_migrated_and_views_dropped_in_every_tenant(server: Running, store: Store) -> None:
+    filled(store)
+    migrated = keyweave(server, "migrate-documents", "--all-tenants")
+    assert (migrated.exit_code, told(migrated)["total"]["read"]) == (0, 28)
+    for name in ("acme", "{x}*"):
+        partition = store.tenant(name).session.context.keyspace.at("auth", 0)
+        store.session.run(_old_view(partition.schema, partition.view("User", "old", ("v",))))
+    dropped = keyweave(server, "drop-view", "User.old", "--all-tenants")
+    assert dropped.exit_code == 0, dropped.output
+    assert {name: row["keys"] for name, row in by_name(told(dropped)).items() if row["keys"]} == {
+        "acme": 1,
+        "{x}*": 1,
+    }
+    again = keyweave(server, "drop-view", "User.old", "--all-tenants")
+    assert again.exit_code == 2
+    assert "no tenant has" in again.stderr
+    kept = keyweave(server, "drop-view", "User.all", "--all-tenants")
+    assert (kept.exit_code, kept.stdout) == (2, "")
+
+
+def _old_view(registry: str, view: str) -> Any:
+    yield Send(
+        (
+            ("HSET", registry, "index:User.old", '{"definition":"old","built":true}'),
+            ("ZADD", view, 1, "0"),
+        )
+    )
+
+
 def test_many_tenants_are_listed_in_few_scans(
     server: Running, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
