@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from typer.testing import CliRunner, Result
+import typer
 
 from compozy_store import Role, Status
 from compozy_store.package import PACKAGE
@@ -22,7 +24,7 @@ from keyweave.transfer.file import file_of, tenant_of
 from tests.harness import AT_ONCE, run, task, user
 from tests.servers.running import Running, configured_server
 
-APP = commands.assemble(commands.installed())
+COMMAND = typer.main.get_command(commands.assemble(commands.installed()))
 NAMES = ["acme", "Acme", "g:lobex", "{x}*", "umläut", "with space", "../up"]
 
 
@@ -49,9 +51,29 @@ def url(server: Running) -> str:
     return f"unix://{server.socket}"
 
 
+class Result(NamedTuple):
+    """What a command printed, and its exit status."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """Everything that it printed."""
+        return self.stdout + self.stderr
+
+
 def keyweave(server: Running, *words: str | Path, format_: str = "json") -> Result:
+    """Run a command. typer's own runner would assemble the command line anew for each."""
     shared = ["--url", url(server), "--package", "compozy_store", "--format", format_]
-    return CliRunner().invoke(APP, [*map(str, words), *shared], catch_exceptions=False)
+    out, err, status = StringIO(), StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            COMMAND.main([*map(str, words), *shared], prog_name="keyweave")
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return Result(status, out.getvalue(), err.getvalue())
 
 
 def told(result: Result) -> Any:

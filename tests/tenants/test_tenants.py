@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import tracemalloc
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from weakref import ref
 
 import pytest
 import redis
@@ -286,6 +288,34 @@ def test_a_forked_child_uses_tenants_and_leaves_those_of_its_parent() -> None:
         assert sorted(each.id for each in store.users.all()) == ["after", "child", "parent"]
 
 
+def test_a_lock_that_another_thread_held_at_a_fork_does_not_stop_a_tenant_from_opening() -> None:
+    with harness("sync", "tenants") as stores:
+        tenant = stores.db.tenant(new_namespace("t"))
+        tenant.session.shell._lock.acquire()
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.append(tenant.users.find("u")), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert found == [None]
+
+
+def test_the_store_of_a_tenant_that_is_no_longer_kept_is_freed_at_once() -> None:
+    """Without the garbage collector: cycles of many tenants would pile up until it runs."""
+    with harness("sync", "tenants", tenants=1) as stores:
+        tenant = stores.db.tenant(new_namespace("t"))
+        tenant.users.create(user("u"))
+        assert tenant.users.all().count() == 1
+        state = ref(tenant.session.context.state.writers)
+        gc.disable()
+        try:
+            del tenant
+            assert state() is not None
+            stores.db.tenant(new_namespace("other"))
+            assert state() is None
+        finally:
+            gc.enable()
+
+
 def test_no_more_tenants_are_kept_than_the_option_says() -> None:
     kept = Tenants(10)
     for number in range(1000):
@@ -343,12 +373,12 @@ def test_writes_sweep_however_briefly_a_tenant_is_kept() -> None:
 
 
 def test_a_tenants_store_is_cheap() -> None:
-    """Ten thousand of them, none connected: the bound is several times what is measured, so that only a change of kind breaks it."""
+    """None of them connected: the bound is several times what is measured, so that only a change of kind breaks it."""
     with harness("sync", "tenants", tenants=30_000) as stores:
         stores.db.tenant("first")
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
-        made = [stores.db.tenant(f"tenant-{number}") for number in range(1000)]
+        made = [stores.db.tenant(f"tenant-{number}") for number in range(300)]
         used = (tracemalloc.get_traced_memory()[0] - before) / len(made)
         tracemalloc.stop()
     assert used < 24_000, f"{used:.0f} bytes each"
