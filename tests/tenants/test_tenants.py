@@ -20,10 +20,11 @@ from compozy_store import Role, aio, sync
 from compozy_store.package import PACKAGE
 from keyweave.errors import ConfigurationError, SchemaMismatchError, StoreUnavailableError, TenantNameError
 from keyweave.keyspace.keys import Namespace
+from keyweave.read.strategy import BY_KEYS
 from keyweave.store.ledger import Ledger
 from keyweave.store.tenants import Tenants
 from tests.harness import FLAVOURS, Harness, exchanges, harness, user
-from tests.servers.running import free_port, new_namespace
+from tests.servers.running import configured_server, free_port, new_namespace, server_url
 from tests.waiting import until, wait_until
 
 STRANGE = [
@@ -216,6 +217,46 @@ def failing(sweeper: Any) -> bool:
 
 def _runner() -> asyncio.Runner:
     return asyncio.Runner()
+
+
+def test_a_tenant_learns_what_its_store_learns_when_it_connects() -> None:
+    """How a server lets reads find rows, and whether it shows its settings, is known at the first call only."""
+    with configured_server() as server:
+        client = redis.Redis(unix_socket_path=str(server.socket))
+        store: Any = sync.Store.over(client)
+        early, durable = store.tenant("early"), store.tenant("early").durable("disk")
+        ready = store.session.shell.ready
+
+        def learning(until: float | None = None) -> None:
+            ready(until)
+            store.session.context.learn(BY_KEYS)
+            store.session.context.state.settings_hidden = True
+
+        store.session.shell.ready = learning
+        assert early.users.all().list() == []
+        for each in (early, durable, store.tenant("late")):
+            assert each.users.by_role(Role.USER).count() == 0
+            assert each.session.context.strategy is BY_KEYS
+            assert each.session.context.state.settings_hidden
+        client.close()
+
+
+def test_a_tenant_belongs_to_the_event_loop_of_its_store() -> None:
+    async def begin() -> Any:
+        store = await aio.Store.open(server_url(), namespace=new_namespace("loop"))
+        await store.tenant("t").users.find("u")
+        return store
+
+    async def use(store: Any) -> None:
+        with pytest.raises(ConfigurationError, match="event loop"):
+            await store.tenant("t").users.find("u")
+        with pytest.raises(ConfigurationError, match="event loop"):
+            await store.tenant("other").users.find("u")
+
+    with asyncio.Runner() as first:
+        store = first.run(begin())
+        asyncio.run(use(store))
+        first.run(store.close())
 
 
 def test_a_level_of_durability_goes_along(stores: Harness) -> None:
