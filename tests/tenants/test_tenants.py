@@ -22,7 +22,7 @@ from keyweave.errors import ConfigurationError, SchemaMismatchError, StoreUnavai
 from keyweave.keyspace.keys import Namespace
 from keyweave.read.strategy import BY_KEYS
 from keyweave.store.ledger import Ledger
-from keyweave.store.tenants import Tenants
+from keyweave.store.tenants import KeptTenants
 from tests.harness import FLAVOURS, Harness, exchanges, harness, user
 from tests.servers.running import configured_server, free_port, new_namespace, server_url
 from tests.waiting import until, wait_until
@@ -358,13 +358,13 @@ def test_the_store_of_a_tenant_that_is_no_longer_kept_is_freed_at_once() -> None
 
 
 def test_no_more_tenants_are_kept_than_the_option_says() -> None:
-    kept = Tenants(10)
+    kept = KeptTenants(10)
     for number in range(1000):
         kept.keep(str(number), object())
         assert kept.get("0") is not None or kept.keep("0", object())
     assert len(kept._newer) + len(kept._older) <= 10
     assert kept.get("0") is not None, "what is asked for often stays"
-    one = Tenants(1)
+    one = KeptTenants(1)
     for name in "ab":
         assert one.keep(name, name) == name
     assert (one.get("a"), one.get("b")) == (None, "b")

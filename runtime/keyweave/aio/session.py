@@ -26,7 +26,7 @@ from keyweave.opening.prepare import prepare
 from keyweave.read.strategy import BY_KEYS
 from keyweave.store.context import Context
 from keyweave.store.durability import Durability, parse_durability
-from keyweave.store.tenants import Tenants
+from keyweave.store.tenants import KeptTenants
 from keyweave.write.transact import transact
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Session:
         self._origin: Final = origin
         self._sweepers: WeakSet[Sweeper] | None = None
         self._views: dict[Durability | None, Any] = {}
-        self._tenants: Tenants | None = None
+        self._tenants: KeptTenants | None = None
 
     def _run_inside(self, flow: Flow[T], *about: str, until: float | None = None) -> Coroutine[Any, Any, T]:
         unit = self.context.unit
@@ -146,7 +146,7 @@ class Session:
         owner = self._owner or self
         kept = owner._tenants
         if kept is None:
-            kept = owner._tenants = Tenants(owner.context.policy.tenants)
+            kept = owner._tenants = KeptTenants(owner.context.policy.tenants)
         if not isinstance(name, str):
             raise TenantNameError("the name of a tenant must be text")
         found: Any = kept.get(name)
