@@ -110,7 +110,7 @@ test-redis8: redis8 ## Run the whole suite on Redis 8 (WITHOUT="tests/generator"
 # Contract, writing, reading, retention, evolution, health and telemetry; the tests of connections use redis-py in every run.
 OVER_REDIS_PY ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py tests/read/test_tree.py \
 	tests/read/test_select.py tests/write/test_many.py tests/durability/test_confirmed.py tests/durability/test_per_write.py \
-	tests/health/test_health.py tests/telemetry tests/operations/test_operations.py
+	tests/health/test_health.py tests/telemetry tests/operations/test_operations.py tests/tenants/test_isolation.py tests/tenants/test_tenants.py
 
 test-redis-py: $(STAMP) ## Run the contract and the suites of writing, reading, retention, evolution and telemetry over redis-py's clients
 	@echo "test-redis-py: pytest, stores over clients of redis-py"
@@ -127,7 +127,8 @@ test-managed: $(STAMP) ## Run the contract on servers restricted as managed serv
 
 # What a store does by itself, and what scans; the suites that stop, fill or configure the one server say nothing about a cluster.
 ON_A_CLUSTER ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py \
-	tests/integrity tests/read/test_tree.py tests/read/test_select.py tests/write/test_many.py
+	tests/integrity tests/read/test_tree.py tests/read/test_select.py tests/write/test_many.py tests/tenants/test_isolation.py \
+	tests/tenants/test_tenants.py
 
 test-cluster: $(STAMP) ## Run contract, evolution, integrity and retention on a real cluster: 3 masters, 3 replicas
 	@echo "test-cluster: pytest, stores on a cluster of six servers"
