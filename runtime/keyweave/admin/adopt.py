@@ -87,7 +87,7 @@ def adopt(
     as_text: Annotated[
         list[str] | None,
         typer.Option(
-            "--as-text", metavar="TYPE", help="Keep values of a type of which nothing is known as text."
+            "--as-text", metavar="SQLTYPE", help="Keep values of a type of which nothing is known as text."
         ),
     ] = None,
     package: Annotated[
