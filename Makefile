@@ -150,8 +150,8 @@ parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SE
 	@echo "parity: $(HISTORIES) random histories on Keyweave and on PostgreSQL"
 	@$(BIN)/python -m tests.parity --histories $(HISTORIES) --seed $(SEED)
 
-adopt: $(STAMP) ## Kill adoptions of a PostgreSQL at random moments while it changes (ROUNDS=100, about 15 s a round)
-	@echo "adopt: the odd database, and $(ROUNDS) rounds of kills and changes"
+adopt: $(STAMP) ## Adopt random databases of PostgreSQL, and kill adoptions while the source changes (ROUNDS=100, about 15 s a round)
+	@echo "adopt: odd and random databases, and $(ROUNDS) rounds of kills and changes"
 	@$(BIN)/python -m tests.adopt --rounds $(ROUNDS) --seed $(SEED)
 
 parity-queries: $(STAMP) ## Compare random queries with PostgreSQL (QUERIES=10000 SEED=2026, about 4 minutes)
