@@ -239,8 +239,8 @@ bench-retention: $(STAMP) ## Rows that end at once: what writers pay for the swe
 	@echo "bench-retention: $(ROWS) rows end at once, four times"
 	@$(BIN)/python -m tools.bench.retention --rows $(ROWS)
 
-bench-memory: $(STAMP) ## Bytes per row and per view, on the server under test
-	@echo "bench-memory: bytes per row and per view"
+bench-memory: redis8 ## Bytes per row and per view on Valkey and Redis 8, beside PostgreSQL
+	@echo "bench-memory: bytes per row and per view, beside PostgreSQL"
 	@$(BIN)/python -m tools.bench.memory
 
 simulate: $(STAMP) ## Play seeds of clients and faults in virtual time (SEEDS=1000 [FIRST=seed])
