@@ -180,7 +180,7 @@ def test_an_unknown_outcome_is_settled_by_the_store_of_its_tenant_only(flavour: 
         one, two = stores.db.tenant(new_namespace("a")), stores.db.tenant(new_namespace("b"))
         stores.do(
             one.users.create(user("before"))
-        )  # which tells a store on a cluster the time of the tenant's master
+        )  # from which a store on a cluster learns the time of the tenant's master
         channel = one.session.shell.channel
 
         def losing(*_: Any) -> Any:
