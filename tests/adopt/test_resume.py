@@ -19,7 +19,7 @@ import redis
 from keyweave.adopt.read_rows import read_rows
 from tests.adopt.database import Adoption, adoption, database, run, store_url
 
-ROWS = 2400
+ROWS = 1800
 TABLE = f"""
 create table notes (
     id int primary key, title text not null unique, body jsonb, created_at timestamptz not null, updated_at timestamptz not null
@@ -60,6 +60,7 @@ def killed_in_the_middle(adopted: Adoption) -> int:
     try:
         while written(adopted.namespace) < ROWS // 6:
             assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
