@@ -23,24 +23,18 @@ ALWAYS = {KeyweaveSide.name, HandSide.name}
 """Sides that need nothing beside what `make setup` installs; the others take part where `make peers` has run."""
 
 
-@pytest.fixture(scope="module")
-def tiny() -> Peers:
-    """A comparison with few rows and turns, with every library that is installed."""
-    return comparison.run("tiny")
-
-
 def promises(tiny: Peers, side: str) -> Guarantees:
     return next(each for each in tiny.guarantees if each.side == side)
 
 
-def test_every_side_takes_part_or_is_named(tiny: Peers) -> None:
+def every_side_takes_part_or_is_named(tiny: Peers) -> None:
     sides = {side.name for side in SIDES}
     assert set(tiny.notes) >= ALWAYS
     assert set(tiny.notes) | set(tiny.missing) == sides | ({THEIRS} if THEIRS in tiny.missing else set())
     assert not set(tiny.notes) & set(tiny.missing)
 
 
-def test_all_sides_return_the_same(tiny: Peers) -> None:
+def all_sides_return_the_same(tiny: Peers) -> None:
     assert [call.name for call in tiny.calls] == [call.name for call in CALLS]
     lacks = {(call, side.name) for side in SIDES for call in side.lacks}
     for call in tiny.calls:
@@ -49,26 +43,26 @@ def test_all_sides_return_the_same(tiny: Peers) -> None:
         assert all(each.p50 > 0 for each in call.timed)
 
 
-def test_both_savers_return_the_same(tiny: Peers) -> None:
+def both_savers_return_the_same(tiny: Peers) -> None:
     present = {OURS} if THEIRS in tiny.missing else {OURS, THEIRS}
     for call in tiny.savers:
         assert {each.side for each in call.timed} == present, call.left_out
     assert tiny.remnants[OURS] == 0
 
 
-def test_ours_holds_what_it_promises(tiny: Peers) -> None:
+def ours_holds_what_it_promises(tiny: Peers) -> None:
     ours = promises(tiny, KeyweaveSide.name)
     assert (ours.refuses, ours.rows, ours.counted) == (True, ours.values, ours.added)
     assert (ours.ended, ours.visible, ours.cleaned, ours.free) == (5, 0, 0, True)
 
 
-def test_what_expiry_by_hand_leaves_is_counted(tiny: Peers) -> None:
+def what_expiry_by_hand_leaves_is_counted(tiny: Peers) -> None:
     """Three indexes and a unique value of each of five rows."""
     by_hand = promises(tiny, HandSide.name)
     assert (by_hand.visible, by_hand.entries, by_hand.cleaned, by_hand.free) == (5, 20, 20, False)
 
 
-def test_the_page_has_every_call_and_every_side(tiny: Peers) -> None:
+def the_page_has_every_call_and_every_side(tiny: Peers) -> None:
     page = "\n".join(section(tiny))
     for call in (*tiny.calls, *tiny.savers):
         assert f"| {call.name} |" in page
@@ -130,5 +124,17 @@ def test_the_page_says_who_wins(ratios: dict[str, float], said: str, won: set[st
     assert set(winners([call])) == won
 
 
-def test_a_comparison_is_kept_and_read_again(tiny: Peers) -> None:
+def a_comparison_is_kept_and_read_again(tiny: Peers) -> None:
     assert msgspec.json.decode(msgspec.json.encode(tiny), type=Peers) == tiny
+
+
+def test_a_short_comparison_with_every_library_that_is_installed() -> None:
+    """One test, because each worker of the suite would make a comparison of its own for a shared fixture."""
+    tiny = comparison.run("tiny")
+    every_side_takes_part_or_is_named(tiny)
+    all_sides_return_the_same(tiny)
+    both_savers_return_the_same(tiny)
+    ours_holds_what_it_promises(tiny)
+    what_expiry_by_hand_leaves_is_counted(tiny)
+    the_page_has_every_call_and_every_side(tiny)
+    a_comparison_is_kept_and_read_again(tiny)

@@ -130,7 +130,8 @@ def _calls(calls: Sequence[Compared]) -> Iterator[str]:
 def _winners(what: str, calls: Sequence[Compared]) -> Iterator[str]:
     contested = sum(len(call.timed) > 1 for call in calls)
     parts = [
-        f"{side} wins or ties {len(names)} ({', '.join(names)})" for side, names in winners(calls).items()
+        f"{side} wins or ties {len(names)} ({', '.join(f'*{name}*' for name in names)})"
+        for side, names in winners(calls).items()
     ]
     if parts:
         yield f"{what}, {contested} were made by several sides. {'; '.join(parts)}."
