@@ -25,7 +25,7 @@ from keyweave.errors import (
     UniqueViolationError,
 )
 from keyweave.exchange.apply import apply
-from keyweave.model.entry import CREATED, ClaimEntry, ViewEntry
+from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from tests.servers.running import new_namespace, server_url
 
 BODY = b',"id":"x","email":"x@x","role":"user"}'
@@ -214,7 +214,7 @@ def test_a_key_of_the_wrong_type_that_a_changed_row_leaves_is_refused_and_nothin
     before = keyspace(store)
     made = plan(store)
     made.guard_revision(USER, "u", revision(store, "u"))
-    left: list[ViewEntry | ClaimEntry] = [ViewEntry("all", (), "u", CREATED), ClaimEntry("email", "u@x", "u")]
+    left: list[Entry] = [ViewEntry("all", (), "u", CREATED), ClaimEntry("email", "u@x", "u")]
     made.put(
         USER,
         "u",

@@ -227,10 +227,10 @@ MUTANTS: Final = (
         "the clock stands still for plans of one row", LUA, "elseif last >= now then", "elseif false then"
     ),
     Mutant(
-        "a retry of a plan of one row gets another answer",
+        "the ledger does not keep a plan of one row",
         LUA,
-        "sequence .. ' OK ' .. written .. ' ' .. created .. ' 0'",
-        "sequence .. ' OK 1700000000000001 1700000000000001 0'",
+        "failure or try('HSET', ledger, slot, sequence .. ' OK ' .. written .. ' ' .. created .. ' 0')",
+        "failure or 0",
     ),
     Mutant(
         "a member is not removed by a plan of one row",
