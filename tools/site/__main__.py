@@ -24,7 +24,9 @@ def main() -> int:
     sources, target = BUILD / "source", BUILD / "html"
     stage(sources)
     conf = str(Path(__file__).parent)
-    status = build_main(["--fail-on-warning", "--quiet", "-c", conf, str(sources), str(target)])
+    # Everything anew: a page that did not change would keep the navigation of an earlier build.
+    options = ["--fail-on-warning", "--quiet", "--fresh-env", "--write-all", "-c", conf]
+    status = build_main([*options, str(sources), str(target)])
     (target / "llms.txt").write_text(llms.short(), encoding="utf-8")
     (target / "llms-full.txt").write_text(llms.full(), encoding="utf-8")
     return status

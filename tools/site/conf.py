@@ -24,6 +24,8 @@ myst_links_external_new_tab = False
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_class_signature = "separated"
+autodoc_default_options = {"exclude-members": "__init__"}
+napoleon_use_rtype = False  # what stands before a colon under `Returns:` is no type
 
 html_theme = "furo"
 html_title = f"Keyweave {release}"
