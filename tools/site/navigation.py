@@ -40,8 +40,7 @@ def parts() -> list[Part]:
 
 def _entries(text: str) -> tuple[Entry, ...]:
     return tuple(
-        Entry(title, (DOCS / link).resolve(), sentence)
-        for title, link, sentence in _ENTRY.findall(text)
+        Entry(title, (DOCS / link).resolve(), sentence) for title, link, sentence in _ENTRY.findall(text)
     )
 
 

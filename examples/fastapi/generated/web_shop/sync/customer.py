@@ -62,7 +62,7 @@ class CustomerRepository(Repository[Customer, str, Never, Never]):
 
     def with_orders(self, rows: Rows[Customer]) -> Pairs[Customer, Order]:
         """The rows, each with every Order that refers to it by `customer_id`."""
-        return Pairs(rows, "Order", "customer_id")
+        return Pairs(rows, "Order", "customer_id", self._context)
 
     def get_with_tokens(self, key: str, *, for_update: bool = False) -> tuple[Customer, list[Token]]:
         """The row with this key, and every Token that refers to it by `customer_id`.
@@ -81,7 +81,7 @@ class CustomerRepository(Repository[Customer, str, Never, Never]):
 
     def with_tokens(self, rows: Rows[Customer]) -> Pairs[Customer, Token]:
         """The rows, each with every Token that refers to it by `customer_id`."""
-        return Pairs(rows, "Token", "customer_id")
+        return Pairs(rows, "Token", "customer_id", self._context)
 
     def get_by_email(self, email: str) -> Customer:
         """The row with this unique value.
