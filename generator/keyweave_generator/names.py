@@ -30,8 +30,8 @@ KEY_OPTION_NAMES: Final = frozenset({"at", "by", "entries", "field", "fields", "
 """Options of methods that take a key."""
 
 METHOD_NAMES: Final = frozenset(
-    "change create create_many delete delete_many discard exists find get get_for_update get_many increment save tree update "
-    "upsert upsert_many where".split()
+    "change create create_many delete delete_many discard exists find get get_for_update get_many increment save save_many tree "
+    "update upsert upsert_many where".split()
 )
 """Methods of every repository. The method of a view of such a name has an underscore at its end."""
 

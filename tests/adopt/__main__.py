@@ -1,4 +1,4 @@
-"""Kills adoptions at random moments until they are done, and adopts the odd database whole: `make adopt`."""
+"""Adopts random databases and an odd one whole, and kills adoptions at random moments while the source changes: `make adopt`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from tests.adopt.database import Adoption, adoption, database, run, sql
+from tests.adopt.test_drawn import accepted
 from tests.adopt.test_odd_rows import bring_odd_rows
 from tests.servers.running import new_namespace
 
@@ -27,7 +28,7 @@ LONGEST: Final = 3.0
 
 CHANGES: Final = (
     "update orders set note = 'changed {number}', total = total + 1 where id = md5('o{pick}')::uuid",
-    "update customers set tags = tags || 'r{number}', updated_at = clock_timestamp() where id = 1 + {pick} % 60",
+    "update customers set tags = tags || array['r{number}'], updated_at = clock_timestamp() where id = 1 + {pick} % 60",
     "update products set stock = stock + 1 where sku = 'SKU-' || 1 + {pick} % 50 and state <> 'gone'",
     "insert into customers (email, full_name, password_hash) values ('new{number}@x', 'New', '')",
     "update customers set email = 'moved{number}@x' where id = 1 + {pick} % 60",
@@ -66,6 +67,7 @@ def main() -> None:
     """Run the campaign."""
     parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--schemas", type=int, default=100)
     parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()
     began, home = time.monotonic(), Path.cwd()
@@ -74,6 +76,10 @@ def main() -> None:
         odd.mkdir()
         bring_odd_rows(adoption(database(sql("odd"), sql("odd_rows")), odd, patch))
         console.print("the odd database: every row is there, or is reported")
+        drawn = database()
+        for number in range(options.schemas):
+            accepted(drawn, f"{options.seed} {number}")
+        console.print(f"{options.schemas} random databases: each schema is accepted")
         shop = Path(folder, "shop")
         shop.mkdir()
         adopted = adoption(database(sql("shop")), shop, patch)

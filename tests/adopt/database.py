@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import psycopg
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from keyweave.cli import commands
@@ -21,7 +22,7 @@ from tests.oracle.server import session_dsn
 from tests.servers.running import configured_server, new_namespace
 
 HERE: Final = Path(__file__).parent
-APP: Final = commands.assemble(commands.installed())
+COMMANDS: Final = ("adopt", "generate", "validate")
 _numbers: Final = itertools.count(1)
 
 
@@ -31,6 +32,18 @@ def store_url() -> str:
     stack = ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(configured_server()).url
+
+
+@cache
+def app() -> typer.Typer:
+    """The commands that an adoption needs; all of them together take longer to assemble than most tests of this folder."""
+    whole = typer.Typer()
+    for entry in commands.installed():
+        for command in entry.load().registered_commands:
+            if (command.name or command.callback.__name__) in COMMANDS:
+                whole.registered_commands.append(command)
+    assert len(whole.registered_commands) == len(COMMANDS)
+    return whole
 
 
 def database(*texts: str) -> str:
@@ -59,7 +72,7 @@ def sql(name: str) -> str:
 
 def keyweave(*words: str) -> Result:
     """Run the command."""
-    return CliRunner().invoke(APP, list(words), env={"COLUMNS": "200"})
+    return CliRunner().invoke(app(), list(words), env={"COLUMNS": "200"})
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from typing import Any
 import pytest
 import redis
 
+from keyweave.adopt.read_rows import read_rows
 from tests.adopt.database import Adoption, adoption, database, run, store_url
 
-ROWS = 2400
+ROWS = 1800
 TABLE = f"""
 create table notes (
     id int primary key, title text not null unique, body jsonb, created_at timestamptz not null, updated_at timestamptz not null
@@ -57,6 +60,7 @@ def killed_in_the_middle(adopted: Adoption) -> int:
     try:
         while written(adopted.namespace) < ROWS // 6:
             assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -125,3 +129,25 @@ def test_a_dry_run_reads_every_row_and_writes_none(adopted: Adoption) -> None:
     )
     assert "1: moments before 2001-09-09T01:46:40Z cannot be kept" in done.output
     assert written(adopted.namespace) == 0
+
+
+def test_a_lost_connection_is_reported_and_the_next_run_goes_on(
+    adopted: Adoption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*arguments: Any) -> Iterator[list[tuple[Any, ...]]]:
+        for batch in read_rows(*arguments):
+            yield batch
+            run(
+                adopted.url,
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'keyweave adopt'",
+            )
+
+    with monkeypatch.context() as patch:
+        patch.setattr("keyweave.adopt.bring.read_rows", cut)
+        done = adopted.rows()
+    assert done.exit_code == 2
+    assert re.search(r"^keyweave: adopt_\d+ on /\S+: .*(terminating connection|closed)", done.output)
+    assert written(adopted.namespace) == 500
+    tables = adopted.tables()
+    assert (tables["public.notes"]["present"], tables["public.notes"]["written"]) == (500, ROWS - 500)
+    assert tables["public.notes"]["status"] == 0

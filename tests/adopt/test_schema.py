@@ -211,6 +211,7 @@ ERRORS = {
     ): "the package cannot be called 'class': it is a keyword of Python",
     ("URL", "--tables", "keyed", "--package", "json"): "it is a module of Python's standard library",
     ("URL", "--rows"): "which store? Name it with --url or KEYWEAVE_URL",
+    ("URL", "--rows", "--force", "--schema", "public"): "--schema and --force: only for the first step",
     ("URL", "--rows", "--url", "embedded:"): "there is no schema/.adopt.json; write a schema first",
 }
 TABLES = """

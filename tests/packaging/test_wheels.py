@@ -20,7 +20,7 @@ from packaging.metadata import Metadata
 from trove_classifiers import classifiers
 
 import keyweave
-from hatch_readme import absolute
+from readme_hook import absolute
 from tests.snippets import blocks, schema_files
 
 ROOT: Final = Path(__file__).resolve().parents[2]

@@ -102,8 +102,8 @@ def test_a_user_of_one_tenant_reaches_no_other_through_its_store(server: Running
                 other.users.find("u")
             with pytest.raises(AuthenticationError):
                 other.users.create(user("u"))
-        assert store.users.find("nobody") is None
-        assert store.tenant("acme").users.find("nobody") is None
+        assert store.users.find("missing") is None
+        assert store.tenant("acme").users.find("missing") is None
 
 
 def test_a_rule_is_for_one_tenant_or_for_all() -> None:

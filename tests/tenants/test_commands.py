@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from typer.testing import CliRunner, Result
+import typer
 
 from compozy_store import Role, Status
 from compozy_store.package import PACKAGE
@@ -22,7 +24,7 @@ from keyweave.transfer.file import file_of, tenant_of
 from tests.harness import AT_ONCE, run, task, user
 from tests.servers.running import Running, configured_server
 
-APP = commands.assemble(commands.installed())
+COMMAND = typer.main.get_command(commands.assemble(commands.installed()))
 NAMES = ["acme", "Acme", "g:lobex", "{x}*", "umläut", "with space", "../up"]
 
 
@@ -49,12 +51,32 @@ def url(server: Running) -> str:
     return f"unix://{server.socket}"
 
 
+class Result(NamedTuple):
+    """What a command printed, and its exit status."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """Everything that it printed."""
+        return self.stdout + self.stderr
+
+
 def keyweave(server: Running, *words: str | Path, format_: str = "json") -> Result:
+    """Run a command. typer's own runner would assemble the command line anew for each."""
     shared = ["--url", url(server), "--package", "compozy_store", "--format", format_]
-    return CliRunner().invoke(APP, [*map(str, words), *shared], catch_exceptions=False)
+    out, err, status = StringIO(), StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            COMMAND.main([*map(str, words), *shared], prog_name="keyweave")
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return Result(status, out.getvalue(), err.getvalue())
 
 
-def told(result: Result) -> Any:
+def reported(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
@@ -83,7 +105,7 @@ def test_a_check_of_all_tenants_finds_each_and_sums_up(server: Running, store: S
     filled(store)
     clean = keyweave(server, "check", "--all-tenants")
     assert clean.exit_code == 0, clean.output
-    shape = told(clean)
+    shape = reported(clean)
     assert {name: row["documents"] for name, row in by_name(shape).items()} == {
         name: number for number, name in enumerate(NAMES, 1)
     }
@@ -93,11 +115,12 @@ def test_a_check_of_all_tenants_finds_each_and_sums_up(server: Running, store: S
     damage(store, "{x}*")
     found = keyweave(server, "check", "--all-tenants")
     assert found.exit_code == 1
-    rows = by_name(told(found))
+    rows = by_name(reported(found))
     assert {name for name, row in rows.items() if row["found"]} == {"{x}*"}
     assert rows["{x}*"]["drift"] == [{"where": "User.all", "kind": "missing_entry", "count": 4}]
     text = keyweave(server, "check", "--all-tenants", format_="text")
-    assert "acme: 1 documents and 3 entries compared" in text.stdout
+    clean_line = "acme: 1 documents and 3 entries compared; clean: every index agrees with its documents"
+    assert clean_line in text.stdout.splitlines(), "a tenant without findings takes one line"
     assert "7 tenants, 1 with findings, 28 documents" in text.stdout
     assert keyweave(server, "check", "--tenant", "acme").exit_code == 0
     assert keyweave(server, "check", "--tenant", "{x}*").exit_code == 1
@@ -127,9 +150,9 @@ def test_the_default_tenant_is_not_made_and_other_applications_are_not_touched(
     for command in ("check", "reindex", "health", "sweep", "backfill"):
         result = keyweave(server, command, "--all-tenants")
         assert result.exit_code == 0, result.output
-        assert sorted(by_name(told(result))) == sorted(NAMES)
+        assert sorted(by_name(reported(result))) == sorted(NAMES)
     there = keyweave(server, "check", "--all-tenants", "--environment", "other")
-    assert list(by_name(told(there))) == ["default"]
+    assert list(by_name(reported(there))) == ["default"]
     nowhere = keyweave(server, "check", "--all-tenants", "--environment", "nowhere", format_="text")
     assert nowhere.exit_code == 0
     assert "there are no tenants" in nowhere.stdout
@@ -141,10 +164,10 @@ def test_one_tenant_that_cannot_be_opened_stops_no_other(server: Running, store:
     store.session.run(_register(registry))
     result = keyweave(server, "check", "--all-tenants")
     assert result.exit_code == 2
-    rows = by_name(told(result))
+    rows = by_name(reported(result))
     assert {name for name, row in rows.items() if row["failed"]} == {"acme"}
     assert "generation" in rows["acme"]["error"]
-    assert told(result)["total"]["failed"] == 1
+    assert reported(result)["total"]["failed"] == 1
     unknown = keyweave(server, "check", "--all-tenants", "--entity", "Nothing")
     assert (unknown.exit_code, unknown.stdout) == (2, "")
     assert "no entity" in unknown.stderr
@@ -161,21 +184,21 @@ def test_an_export_of_all_tenants_is_imported_into_the_same_tenants(
     folder = tmp_path / "all"
     exported = keyweave(server, "export", "--all-tenants", folder)
     assert exported.exit_code == 0, exported.output
-    assert told(exported)["total"]["documents"] == 28
+    assert reported(exported)["total"]["documents"] == 28
     files = sorted(each.name for each in folder.iterdir())
     assert files == sorted(map(file_of, NAMES))
     assert len({name.lower() for name in files}) == len(NAMES)
     assert {each.stat().st_mode & 0o777 for each in folder.iterdir()} == {0o600}
     again = keyweave(server, "export", "--all-tenants", folder)
     assert again.exit_code == 2
-    assert told(again)["total"]["failed"] == len(NAMES)
+    assert reported(again)["total"]["failed"] == len(NAMES)
     store.session.run(_flush())
     (folder / "notes.txt").write_text("no export")
     imported = keyweave(server, "import", "--all-tenants", folder)
     assert imported.exit_code == 0, imported.output
-    assert told(imported)["total"]["written"] == 28
+    assert reported(imported)["total"]["written"] == 28
     checked = keyweave(server, "check", "--all-tenants")
-    assert {name: row["documents"] for name, row in by_name(told(checked)).items()} == {
+    assert {name: row["documents"] for name, row in by_name(reported(checked)).items()} == {
         name: number for number, name in enumerate(NAMES, 1)
     }
     (folder / "Acme.ndjson").write_text("renamed by hand")
@@ -213,17 +236,17 @@ def test_a_sweep_of_all_tenants_sweeps_each(server: Running) -> None:
             for key in "xyz":
                 tenant.task_states.create(task(key, status=Status.SUCCESS))
         first = keyweave(server, "sweep", "--all-tenants", "--limit", "4")
-        assert told(first)["total"]["swept"] == 4
-        assert [row["swept"] for row in told(first)["tenants"]] == [3, 1, 0]
-        assert told(keyweave(server, "sweep", "--tenant", "b"))["swept"] == 2
+        assert reported(first)["total"]["swept"] == 4
+        assert [row["swept"] for row in reported(first)["tenants"]] == [3, 1, 0]
+        assert reported(keyweave(server, "sweep", "--tenant", "b"))["swept"] == 2
         rest = keyweave(server, "sweep", "--all-tenants")
-        assert (rest.exit_code, told(rest)["total"]["swept"]) == (0, 3)
+        assert (rest.exit_code, reported(rest)["total"]["swept"]) == (0, 3)
         store.session.run(_flush())
 
 
 def test_health_of_all_tenants(server: Running, store: Store) -> None:
     filled(store)
-    shape = told(keyweave(server, "health", "--all-tenants"))
+    shape = reported(keyweave(server, "health", "--all-tenants"))
     assert shape["server"]["serving"] is True
     assert sorted(by_name(shape)) == sorted(NAMES)
     assert all(row["serving"] and row["data_schema"] == PACKAGE.fingerprint for row in shape["tenants"])
@@ -239,10 +262,10 @@ def test_a_backfill_of_all_tenants_builds_what_is_not_built_in_each(server: Runn
         damage(store, name)
     dry = keyweave(server, "backfill", "--all-tenants", "--dry-run")
     assert dry.exit_code == 1
-    assert {name for name, row in by_name(told(dry)).items() if row["wanted"]} == {"acme", "umläut"}
+    assert {name for name, row in by_name(reported(dry)).items() if row["wanted"]} == {"acme", "umläut"}
     built = keyweave(server, "backfill", "--all-tenants")
     assert built.exit_code == 0, built.output
-    assert {name: row["built"] for name, row in by_name(told(built)).items() if row["built"]} == {
+    assert {name: row["built"] for name, row in by_name(reported(built)).items() if row["built"]} == {
         "acme": ["User.all"],
         "umläut": ["User.all"],
     }
@@ -256,6 +279,35 @@ def _unregister(registry: str) -> Any:
     yield Send((("HDEL", registry, "index:User.all"),))
 
 
+def test_documents_are_migrated_and_views_dropped_in_every_tenant(server: Running, store: Store) -> None:
+    filled(store)
+    migrated = keyweave(server, "migrate-documents", "--all-tenants")
+    assert (migrated.exit_code, reported(migrated)["total"]["read"]) == (0, 28)
+    for name in ("acme", "{x}*"):
+        partition = store.tenant(name).session.context.keyspace.at("auth", 0)
+        store.session.run(_old_view(partition.schema, partition.view("User", "old", ("v",))))
+    dropped = keyweave(server, "drop-view", "User.old", "--all-tenants")
+    assert dropped.exit_code == 0, dropped.output
+    assert {name: row["keys"] for name, row in by_name(reported(dropped)).items() if row["keys"]} == {
+        "acme": 1,
+        "{x}*": 1,
+    }
+    again = keyweave(server, "drop-view", "User.old", "--all-tenants")
+    assert again.exit_code == 2
+    assert "no tenant has" in again.stderr
+    kept = keyweave(server, "drop-view", "User.all", "--all-tenants")
+    assert (kept.exit_code, kept.stdout) == (2, "")
+
+
+def _old_view(registry: str, view: str) -> Any:
+    yield Send(
+        (
+            ("HSET", registry, "index:User.old", '{"definition":"old","built":true}'),
+            ("ZADD", view, 1, "0"),
+        )
+    )
+
+
 def test_many_tenants_are_listed_in_few_scans(
     server: Running, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,7 +319,7 @@ def test_many_tenants_are_listed_in_few_scans(
         monkeypatch.setattr("keyweave.admin.tenants.TOGETHER", most)
         before = calls(store)
         result = keyweave(server, "check", "--all-tenants")
-        assert (result.exit_code, told(result)["total"]["documents"]) == (0, 28)
+        assert (result.exit_code, reported(result)["total"]["documents"]) == (0, 28)
         return calls(store) - before
 
     assert scans(500_000) == 2
@@ -308,9 +360,9 @@ def test_whatever_a_check_of_one_tenant_reports_one_of_all_reports_too(server: R
     space = store.tenant("acme").session.context.keyspace.namespace.prefix()
     strays = (f"{{{space}:stray", f"{{{space}:auth:7}}:User:u", f"{{{space}:auth:0}}:Nothing:u")
     store.session.run(_set(strays))
-    alone = told(keyweave(server, "check", "--tenant", "acme"))
+    alone = reported(keyweave(server, "check", "--tenant", "acme"))
     assert sum(row["count"] for row in alone["drift"]) == 3
-    everything = by_name(told(keyweave(server, "check", "--all-tenants")))["acme"]
+    everything = by_name(reported(keyweave(server, "check", "--all-tenants")))["acme"]
     assert {name: everything[name] for name in alone} == alone
 
 

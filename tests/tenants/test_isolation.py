@@ -178,7 +178,9 @@ def named(store: Any) -> str:
 def test_an_unknown_outcome_is_settled_by_the_store_of_its_tenant_only(flavour: str) -> None:
     with harness(flavour, "tenants", deadline=0.1) as stores:
         one, two = stores.db.tenant(new_namespace("a")), stores.db.tenant(new_namespace("b"))
-        stores.do(one.ready())
+        stores.do(
+            one.users.create(user("before"))
+        )  # from which a store on a cluster learns the time of the tenant's master
         channel = one.session.shell.channel
 
         def losing(*_: Any) -> Any:

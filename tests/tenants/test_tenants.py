@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import tracemalloc
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from weakref import ref
 
 import pytest
 import redis
@@ -18,10 +20,11 @@ from compozy_store import Role, aio, sync
 from compozy_store.package import PACKAGE
 from keyweave.errors import ConfigurationError, SchemaMismatchError, StoreUnavailableError, TenantNameError
 from keyweave.keyspace.keys import Namespace
+from keyweave.read.strategy import BY_KEYS
 from keyweave.store.ledger import Ledger
-from keyweave.store.tenants import Tenants
+from keyweave.store.tenants import KeptTenants
 from tests.harness import FLAVOURS, Harness, exchanges, harness, user
-from tests.servers.running import free_port, new_namespace
+from tests.servers.running import configured_server, free_port, new_namespace, server_url
 from tests.waiting import until, wait_until
 
 STRANGE = [
@@ -216,6 +219,46 @@ def _runner() -> asyncio.Runner:
     return asyncio.Runner()
 
 
+def test_a_tenant_learns_what_its_store_learns_when_it_connects() -> None:
+    """How a server lets reads find rows, and whether it shows its settings, is known at the first call only."""
+    with configured_server() as server:
+        client = redis.Redis(unix_socket_path=str(server.socket))
+        store: Any = sync.Store.over(client)
+        early, durable = store.tenant("early"), store.tenant("early").durable("disk")
+        ready = store.session.shell.ready
+
+        def learning(until: float | None = None) -> None:
+            ready(until)
+            store.session.context.learn(BY_KEYS)
+            store.session.context.state.settings_hidden = True
+
+        store.session.shell.ready = learning
+        assert early.users.all().list() == []
+        for each in (early, durable, store.tenant("late")):
+            assert each.users.by_role(Role.USER).count() == 0
+            assert each.session.context.strategy is BY_KEYS
+            assert each.session.context.state.settings_hidden
+        client.close()
+
+
+def test_a_tenant_belongs_to_the_event_loop_of_its_store() -> None:
+    async def begin() -> Any:
+        store = await aio.Store.open(server_url(), namespace=new_namespace("loop"))
+        await store.tenant("t").users.find("u")
+        return store
+
+    async def use(store: Any) -> None:
+        with pytest.raises(ConfigurationError, match="event loop"):
+            await store.tenant("t").users.find("u")
+        with pytest.raises(ConfigurationError, match="event loop"):
+            await store.tenant("other").users.find("u")
+
+    with asyncio.Runner() as first:
+        store = first.run(begin())
+        asyncio.run(use(store))
+        first.run(store.close())
+
+
 def test_a_level_of_durability_goes_along(stores: Harness) -> None:
     name = new_namespace("t")
     tenant = stores.db.tenant(name)
@@ -286,14 +329,42 @@ def test_a_forked_child_uses_tenants_and_leaves_those_of_its_parent() -> None:
         assert sorted(each.id for each in store.users.all()) == ["after", "child", "parent"]
 
 
+def test_a_lock_that_another_thread_held_at_a_fork_does_not_stop_a_tenant_from_opening() -> None:
+    with harness("sync", "tenants") as stores:
+        tenant = stores.db.tenant(new_namespace("t"))
+        tenant.session.shell._lock.acquire()
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.append(tenant.users.find("u")), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert found == [None]
+
+
+def test_the_store_of_a_tenant_that_is_no_longer_kept_is_freed_at_once() -> None:
+    """Without the garbage collector: cycles of many tenants would pile up until it runs."""
+    with harness("sync", "tenants", tenants=1) as stores:
+        tenant = stores.db.tenant(new_namespace("t"))
+        tenant.users.create(user("u"))
+        assert tenant.users.all().count() == 1
+        state = ref(tenant.session.context.state.writers)
+        gc.disable()
+        try:
+            del tenant
+            assert state() is not None
+            stores.db.tenant(new_namespace("other"))
+            assert state() is None
+        finally:
+            gc.enable()
+
+
 def test_no_more_tenants_are_kept_than_the_option_says() -> None:
-    kept = Tenants(10)
+    kept = KeptTenants(10)
     for number in range(1000):
         kept.keep(str(number), object())
         assert kept.get("0") is not None or kept.keep("0", object())
     assert len(kept._newer) + len(kept._older) <= 10
     assert kept.get("0") is not None, "what is asked for often stays"
-    one = Tenants(1)
+    one = KeptTenants(1)
     for name in "ab":
         assert one.keep(name, name) == name
     assert (one.get("a"), one.get("b")) == (None, "b")
@@ -343,12 +414,12 @@ def test_writes_sweep_however_briefly_a_tenant_is_kept() -> None:
 
 
 def test_a_tenants_store_is_cheap() -> None:
-    """Ten thousand of them, none connected: the bound is several times what is measured, so that only a change of kind breaks it."""
+    """None of them connected: the bound is several times what is measured, so that only a change of kind breaks it."""
     with harness("sync", "tenants", tenants=30_000) as stores:
         stores.db.tenant("first")
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
-        made = [stores.db.tenant(f"tenant-{number}") for number in range(1000)]
+        made = [stores.db.tenant(f"tenant-{number}") for number in range(300)]
         used = (tracemalloc.get_traced_memory()[0] - before) / len(made)
         tracemalloc.stop()
     assert used < 24_000, f"{used:.0f} bytes each"

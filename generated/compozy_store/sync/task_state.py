@@ -140,7 +140,8 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
     def by_execution_type(
         self, execution_type: ExecutionType | UnsetType = UNSET
     ) -> Rows[TaskState] | Groups[ExecutionType]:
-        """list_states by execution_type.
+        """list_states by execution_type. Most tasks are basic, so a list of those reads the view of all tasks
+        and filters it, and they have no entry here.
 
         Without `execution_type`: the groups of rows by its values.
         """

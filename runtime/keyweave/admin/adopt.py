@@ -87,7 +87,7 @@ def adopt(
     as_text: Annotated[
         list[str] | None,
         typer.Option(
-            "--as-text", metavar="TYPE", help="Keep values of a type of which nothing is known as text."
+            "--as-text", metavar="SQLTYPE", help="Keep values of a type of which nothing is known as text."
         ),
     ] = None,
     package: Annotated[
@@ -120,6 +120,12 @@ def adopt(
         fail(f"keyweave adopt needs psycopg; install it with: {_EXTRA}")
     wanted = _words(tables)
     if rows:
+        given = {"--schema": schema, "--key": key, "--as-text": as_text, "--force": force}
+        unfit = [name for name, value in given.items() if value]
+        if unfit:
+            fail(
+                f"{' and '.join(unfit)}: only for the first step, which writes the schema; --rows follows its map"
+            )
         adopt_rows(source, out, wanted, package, url, namespace, environment, dry=dry_run, format_=format)
     else:
         adopt_schema(

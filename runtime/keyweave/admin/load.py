@@ -111,7 +111,7 @@ def import_(
         )
         raise typer.Exit(COULD_NOT_RUN) from None
     numbers = asdict(imported)
-    lines = [f"  {number:>9,}  {name.replace('_', ' ')}" for name, number in _told(numbers).items()]
+    lines = [f"  {number:>9,}  {name.replace('_', ' ')}" for name, number in _notable(numbers).items()]
     print_result(Result(not imported.complete, {"complete": imported.complete, **numbers}, lines), format)
 
 
@@ -138,7 +138,7 @@ def _import_tenants(
                 meter_done.append(verified[tenant].end.documents)
                 numbers = asdict(imported)
                 line = ", ".join(
-                    f"{number:,} {name.replace('_', ' ')}" for name, number in _told(numbers).items()
+                    f"{number:,} {name.replace('_', ' ')}" for name, number in _notable(numbers).items()
                 )
                 return Result(not imported.complete, {"complete": imported.complete, **numbers}, [line])
 
@@ -149,7 +149,7 @@ def _import_tenants(
     outcomes.finish(format_)
 
 
-def _told(numbers: dict[str, int]) -> dict[str, int]:
+def _notable(numbers: dict[str, int]) -> dict[str, int]:
     """Return the numbers that are worth printing."""
     return {name: number for name, number in numbers.items() if number or name == "written"}
 

@@ -153,7 +153,7 @@ class Tenants:
         look at all keys of the server. On a cluster each walk looks only at the slots of its tenant.
         """
         counts = self.count(meter)
-        done = Done(meter, len(counts))
+        done = TenantMeter(meter, len(counts))
         for tenants in together(counts):
             opened = {tenant: found for tenant in tenants if (found := self._opened(tenant, outcomes))}
             small = len(counts) > 1 and sum(counts[tenant] for tenant in tenants) <= TOGETHER
@@ -180,7 +180,7 @@ class Tenants:
             return None
 
 
-class Done:
+class TenantMeter:
     """Shows how many of all tenants are done, and how much was read in all of them.
 
     Args:
@@ -271,5 +271,7 @@ def _shape(tenant: str, result: Result | None, problem: str) -> dict[str, object
 def _lines(tenant: str, result: Result | None, problem: str) -> list[str]:
     if result is None:
         return [f"{printable(tenant)}: could not be done: {problem}"]
+    if not result.found:
+        return [f"{printable(tenant)}: {'; '.join(' '.join(line.split()) for line in result.lines)}"]
     first, *rest = result.lines
     return [f"{printable(tenant)}: {first}", *[f"  {line}" for line in rest]]

@@ -158,11 +158,13 @@ class Bringer:
 
     def _is_there(self, pair: Pair, stored: Stored, row: SourceRow, values: tuple[Any, ...]) -> bool:
         """Whether the store has a row as this run would write it. A comparison says later whether that is what the source has."""
-        pair.entity.manage(row.record, row.created, row.updated)
-        wanted = {source_hash(pair, values), record_hash(pair, row.record)}
-        if record_hash(pair, stored.record) in wanted:
+        found, ours = record_hash(pair, stored.record), stored.head.op == self._op
+        expected = source_hash(pair, values)
+        if found == expected or (ours and shifted(pair, stored, row.updated, expected)):
             return True
-        return stored.head.op == self._op and any(shifted(pair, stored, row.updated, each) for each in wanted)
+        pair.entity.manage(row.record, row.created, row.updated)
+        written = record_hash(pair, row.record)
+        return found == written or (ours and shifted(pair, stored, row.updated, written))
 
     def _load(self, lines: list[tuple[str, bytes]], outcome: Outcome) -> int:
         """Write documents; return how many were written."""

@@ -175,7 +175,10 @@ def _string(type_: SqlType) -> FieldType:
         found.attributes["max_length"] = type_.length
     if type_.name == "bpchar":
         found.notes = [
-            Note(LOST, f"{type_.shown}: values keep their spaces at the end, and these count in comparisons")
+            Note(
+                LOST,
+                f"{type_.shown}: spaces at the end, which PostgreSQL ignores; values come without them, and here they count",
+            )
         ]
     elif type_.name == "citext":
         found.notes = [Note(LOST, "citext: only unique constraints ignore case")]

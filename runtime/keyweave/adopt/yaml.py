@@ -45,10 +45,10 @@ def inline(value: object) -> str:
 
 def entry(name: str, value: Any, indent: str) -> list[str]:
     """Return the lines of one entry of a mapping: in one line if it is short enough."""
-    line = f"{indent}{name}: {inline(value)}"
+    line = f"{indent}{scalar(name)}: {inline(value)}"
     if len(line) <= WIDTH or not isinstance(value, Mapping):
         return [line]
-    lines = [f"{indent}{name}:"]
+    lines = [f"{indent}{scalar(name)}:"]
     for key, each in value.items():
         lines += entry(key, each, f"{indent}  ")
     return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 
-class Tenants:
+class KeptTenants:
     """A bounded cache in two generations: what is asked for moves to the newer one, and the older one is dropped at times.
 
     Each step is one operation on a dictionary, so threads need no lock, and a fork cannot leave one locked. Threads that ask for a

@@ -20,7 +20,7 @@ from keyweave.opening.prepare import prepare
 from keyweave.read.strategy import BY_KEYS
 from keyweave.store.context import Context
 from keyweave.store.durability import Durability, parse_durability
-from keyweave.store.tenants import Tenants
+from keyweave.store.tenants import KeptTenants
 from keyweave.sync.lazy_shell import LazyShell
 from keyweave.sync.shell import Shell
 from keyweave.sync.sweeper import Sweeper
@@ -67,9 +67,9 @@ class Session:
         self.run: Final = self.run_for()
         self._owner: Final = owner
         self._origin: Final = origin
-        self._sweepers: Final[WeakSet[Sweeper]] = WeakSet() if owner is None else owner._sweepers
+        self._sweepers: WeakSet[Sweeper] | None = None
         self._views: dict[Durability | None, Any] = {}
-        self._tenants: Tenants | None = None
+        self._tenants: KeptTenants | None = None
 
     def _run_inside(self, flow: Flow[T], *about: str, until: float | None = None) -> T:
         unit = self.context.unit
@@ -145,7 +145,7 @@ class Session:
         owner = self._owner or self
         kept = owner._tenants
         if kept is None:
-            kept = owner._tenants = Tenants(owner.context.policy.tenants)
+            kept = owner._tenants = KeptTenants(owner.context.policy.tenants)
         if not isinstance(name, str):
             raise TenantNameError("the name of a tenant must be text")
         found: Any = kept.get(name)
@@ -164,7 +164,10 @@ class Session:
     def sweeper(self, *, interval: float, share: float) -> Sweeper:
         """Return a sweeper on these connections, which is not started yet."""
         sweeper = Sweeper(self.shell, self.context, Pace(interval, share))
-        self._sweepers.add(sweeper)
+        owner = self._owner or self
+        if owner._sweepers is None:
+            owner._sweepers = WeakSet()
+        owner._sweepers.add(sweeper)
         return sweeper
 
     def ready(self) -> None:
@@ -194,7 +197,7 @@ class Session:
         """Stop every sweeper, then close the connections. The session of a level or a tenant closes nothing: they are not its own."""
         if self._owner is not None:
             return
-        for sweeper in list(self._sweepers):
+        for sweeper in list(self._sweepers or ()):
             sweeper.stop()
         self.shell.close()
 
