@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +21,11 @@ from tests.test_docs import PAGES, ROOT, label
 
 ELSEWHERE: Final = {
     "docs/engine.md": "tests/engine/test_engine_page.py",
+    "docs/from-postgresql.md": "tests/adopt/test_page.py",
     "docs/telemetry.md": "tests/telemetry/test_page.py",
     "examples/langgraph/README.md": "examples/langgraph/tests/test_readme.py",
 }
-"""Pages whose snippets another test runs, because they are about another package than the shop, or need a port."""
+"""Pages whose snippets another test runs, because they are about another package than the shop, or need a port or a PostgreSQL."""
 
 OUTER: Final = ("KEYWEAVE", "PYTEST", "MAKE", "MFLAGS")
 """Variables of this run that must not reach a page begin with one of these words."""
@@ -72,15 +74,29 @@ def test_what_is_not_run_has_a_reason(page: Path) -> None:
         assert each.not_run is None or len(each.not_run.split()) >= 3, (page, each.line)
 
 
+def stands_in(part: str, text: str) -> bool:
+    """Whether the lines of `part` stand in a text, one after another, all of them indented alike."""
+    return any(f"\n{textwrap.indent(part, ' ' * depth)}" in f"\n{text}" for depth in range(0, 17, 4))
+
+
 def test_a_part_of_a_file_stands_in_that_file() -> None:
     """It is not run here: the file is, by its own tests."""
-    for page in PAGES:
-        for each in snippets(page.read_text(encoding="utf-8")):
-            if each.excerpt_of is not None:
-                lines = [line.strip() for line in (ROOT / each.excerpt_of).read_text("utf-8").splitlines()]
-                part = [line.strip() for line in each.text.splitlines()]
-                stands = any(lines[at : at + len(part)] == part for at in range(len(lines)))
-                assert stands, (label(page), each.line)
+    shown = [
+        (page, each)
+        for page in PAGES
+        for each in snippets(page.read_text(encoding="utf-8"))
+        if each.excerpt_of is not None
+    ]
+    assert len(shown) > 10
+    for page, each in shown:
+        text = (ROOT / str(each.excerpt_of)).read_text(encoding="utf-8")
+        assert stands_in(each.text, text), (label(page), each.line)
+
+
+def test_a_part_is_whole_lines_in_their_order() -> None:
+    text = "def f():\n    if a:\n        b()\n    c()\n"
+    assert stands_in("if a:\n    b()\n", text) and stands_in("c()\n", text)
+    assert not any(stands_in(each, text) for each in ("if a:\n    c()\n", "()\n", "if a:\nb()\n"))
 
 
 def test_no_block_is_overlooked() -> None:

@@ -64,7 +64,7 @@ UrlOption = Annotated[
         "-u",
         envvar="KEYWEAVE_URL",
         callback=not_empty("KEYWEAVE_URL"),
-        help="The store: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. Other users can see arguments: put a password in the variable.",
+        help="The store: redis://, rediss://, unix://, redis+sentinel://, redis+cluster:// or embedded:FOLDER. Other users can see arguments: put a password in the variable.",
     ),
 ]
 NamespaceOption = Annotated[
