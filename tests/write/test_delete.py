@@ -255,27 +255,14 @@ def test_a_lost_attempt_that_was_applied_is_a_success() -> None:
     assert delete(keeper(), [LOST, [[b"REPLAYED", b"OK"]]], API_KEY, "k") == [["free"], ["free"]]
 
 
-def remembering() -> Scripted:
-    """A client that has created a user."""
+def test_a_row_with_possible_referrers_is_read_even_if_it_is_remembered() -> None:
     scripted = Scripted()
     scripted.run(
         save_flows.create(scripted.context, ENTITY, User(id="u", email="a@x", role=Role.USER)),
         [[[b"OK", 1700000000000002, 1700000000000002, 0]]],
     )
     scripted.effects.clear()
-    return scripted
-
-
-def test_a_remembered_row_with_possible_referrers_is_removed_if_it_has_as_many_as_are_remembered() -> None:
-    scripted = remembering()
-    assert delete(scripted, [OK]) == [["free"]]
-    guarded = guards(scripted.sent()[-1])
-    assert (guarded[0], guarded[2], guarded[-3:]) == ("revision", 1700000000000002, ("count", 1, 0))
-
-
-def test_a_remembered_row_with_other_referrers_is_read_before_it_is_removed() -> None:
-    replies = [[[b"COUNT", 2, b""]], [row_and_referrers(USER, [(b"k", KEY, [])])], OK]
-    assert delete(remembering(), replies) == [["free"], ["row_and_referrers"], ["free"]]
+    assert delete(scripted, [[row_and_referrers(USER, [])], OK]) == [["row_and_referrers"], ["free"]]
 
 
 def test_children_that_another_writer_recreates_end_in_a_conflict_after_the_attempts() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from compozy_store import APIKey, APIKeyNotFoundError, Role, Status, TaskState
-from compozy_store.entities import API_KEY, USER
+from compozy_store.entities import API_KEY
 from keyweave.document.rewrite import Rewrite
 from keyweave.effects import ConnectionFailure
 from keyweave.evolution.retire import rewrite_documents
@@ -199,41 +199,6 @@ def test_a_process_removes_a_row_that_it_wrote_in_one_exchange_and_others_in_two
     assert discard(keyed, second) == (True, 2)
     assert keyed.clean()
     assert present(keyed) == {}
-
-
-def test_a_process_removes_a_row_with_the_rows_that_refer_to_it_in_one_exchange(keyed: Harness) -> None:
-    first, second = keyed.stores
-    assert discard(keyed, first, USER, "v") == (True, 1)
-    assert discard(keyed, first, USER, "u") == (True, 1)
-    assert keyed.do(second.api_keys.find("k")) is None
-    assert keyed.clean()
-    keyed.do(first.users.create(user("w")))
-    assert discard(keyed, second, USER, "w") == (True, 2)
-    assert first.stats.conflicts == 0
-
-
-@pytest.mark.parametrize("how", ["added", "changed", "moved", "removed"])
-def test_a_family_that_another_process_changed_is_read_before_it_is_removed(keyed: Harness, how: str) -> None:
-    first, second = keyed.stores
-    if how == "added":
-        keyed.do(second.api_keys.create(api_key("k2", "u", "t")))
-    elif how == "removed":
-        keyed.do(second.api_keys.delete("k"))
-    else:
-        changed = keyed.do(second.api_keys.get("k"))
-        changed.prefix = "other"
-        changed.user_id = "v" if how == "moved" else "u"
-        keyed.do(second.api_keys.save(changed))
-    assert discard(keyed, first, USER, "u") == (True, 3)
-    assert present(keyed) == ({"k": ("v", "other")} if how == "moved" else {})
-    assert keyed.clean()
-    # The next deletes read the family at once, until the guess is tried again.
-    for _ in range(16):
-        keyed.do(first.users.create(user("u")))
-        assert discard(keyed, first, USER, "u") == (True, 2)
-    keyed.do(first.users.create(user("u")))
-    assert discard(keyed, first, USER, "u") == (True, 1)
-    assert first.stats.conflicts == 0
 
 
 def test_a_row_that_another_process_changed_is_removed_with_its_new_entries(keyed: Harness) -> None:

@@ -1,7 +1,8 @@
 """A cache of recently written rows: a guess at what the store holds.
 
-An upsert of a record that was never loaded, a change and a delete use it instead of a read. Their plan is guarded by the
-cached revision. If another writer has changed the row, the guard fails and costs one exchange, but no update is lost.
+An upsert of a record that was never loaded, a change, and a delete of a row without possible referrers use it instead
+of a read. Their plan is guarded by the cached revision. If another writer has changed the row, the guard fails and
+costs one exchange, but no update is lost.
 """
 
 from __future__ import annotations
@@ -39,10 +40,6 @@ class Recent:
         """Empty the slot of a row."""
         if self._slots:
             self._slots[hash((entity, key)) % len(self._slots)] = None
-
-    def rows(self, entity: str) -> list[tuple[str, Stored]]:
-        """Return the cached rows of an entity with their keys."""
-        return [(slot[1], slot[2]) for slot in self._slots if slot is not None and slot[0] == entity]
 
     def get(self, entity: str, key: str) -> Stored | None:
         """Return what the store probably holds, or None when the row is not cached."""

@@ -41,7 +41,6 @@ class StoreState:
         packers: what packs the plans that write one row, by the entity's name; None where plans are not packed.
         writers: callers that write one row, by entity name and key; see `keyweave.write.group`.
         lockers: transactions that lock one row, by the key of the lock; see `keyweave.read.lock`.
-        unguessed: number of deletes of an entity's rows that read the family before the next one guesses it, by the entity's name.
         confirmable: the levels of durability on which the server is known to confirm writes.
         levels: the contexts of writes that are confirmed on a level of their own.
         names: the names of all keys of the namespace, where one scan has found those of many namespaces; None: each walk scans.
@@ -66,7 +65,6 @@ class StoreState:
     packers: dict[str, RowPacker | None] = field(default_factory=dict)
     writers: Turns[WriteQueue] = field(default_factory=lambda: Turns(WriteQueue))
     lockers: Turns[LockQueue] = field(default_factory=lambda: Turns(LockQueue))
-    unguessed: dict[str, int] = field(default_factory=dict)
     confirmable: set[Durability] = field(default_factory=set)
     levels: dict[Durability | None, Any] = field(default_factory=dict, repr=False)
     names: Sequence[bytes] | None = field(default=None, repr=False)

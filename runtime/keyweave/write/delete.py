@@ -18,7 +18,6 @@ from keyweave.commit.family import (
     restricted,
     row_id,
 )
-from keyweave.commit.guess import forget_family, remembered_family
 from keyweave.commit.remove import remove_rows
 from keyweave.document.codec import op_of
 from keyweave.effects import Flow
@@ -58,13 +57,6 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
         if removed:
             yield from sweep_after_write(context, entity)
             return True
-    elif context.package.referrers[entity.name]:
-        family = remembered_family(context, entity, key)
-        if family is not None:
-            if (yield from commit(context, family)) is None:
-                yield from sweep_after_write(context, entity)
-                return True
-            forget_family(context, family)
     attempts = context.policy.attempts
     for _ in range(attempts):
         try:
@@ -76,8 +68,8 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
         newer = None
         if found is None:
             return False
-        change, whole = found
-        if (yield from remove_rows(context, [change], whole)):
+        change, family = found
+        if (yield from remove_rows(context, [change], family)):
             yield from sweep_after_write(context, entity)
             return True
     raise TransactionConflictError(
