@@ -82,7 +82,17 @@ def test_a_member_without_a_document_is_removed_from_the_view_that_was_read() ->
     heal = scripted.sent()[1]
     assert BY_STATUS in heal
     assert BY_AGENT not in heal
-    assert heal[heal.index("missing") :] == ("missing", 1, "rows", "entries", 4, "remove", 1, "gone", "revision")
+    assert heal[heal.index("missing") :] == (
+        "missing",
+        1,
+        "rows",
+        "entries",
+        4,
+        "remove",
+        1,
+        "gone",
+        "revision",
+    )
 
 
 def test_without_undeclared_keys_the_smallest_view_is_read() -> None:
