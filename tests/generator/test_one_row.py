@@ -65,7 +65,7 @@ class Site:
         begun = begin(self.context, self.context.partition(codec.entity))
         self.context.state.ledger.answered(begun.ticket)
         plan = plan_of(self.context, [replacement(codec, prepared.snapshot, stored, prepared)], (), begun)
-        return plan.command(
+        command = plan.command(
             self.context.scripts["apply"].text,
             "EVAL",
             ticket=begun.ticket,
@@ -76,10 +76,12 @@ class Site:
             writer=self.context.package.writer,
             clustered=self.context.clustered,
         )
+        return tuple(command)
 
     def stored(self, codec: Codec, record: Any, stored: Stored | None, op: str, reply: Any) -> Stored:
         """What the store holds after a write."""
-        return codec.memory(codec.prepare(record, stored), *map(int, reply[1:]), op)
+        revision, created, expires = map(int, reply[1:])
+        return codec.memory(codec.prepare(record, stored), revision, created, expires, op)
 
 
 @pytest.mark.parametrize("name", NAMES)
