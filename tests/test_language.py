@@ -33,7 +33,7 @@ WHO: Final = r"(?:^|[.:;(] )who |test_who_|\bto who\b|\bfor who\b"
 
 CODE: Final = ("runtime", "generator", "engine", "examples", "tests", "tools")
 PAGES: Final = [
-    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")),
     *ROOT.glob("examples/*/README.md"),
 ]
 

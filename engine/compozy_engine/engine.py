@@ -62,6 +62,14 @@ class Engine:
         ) as store:
             yield cls(store)
 
+    def tenant(self, name: str) -> Engine:
+        """Return the repositories of another tenant on the same connections; see `compozy_store.aio.Store.tenant`.
+
+        Raises:
+            TenantNameError: the name is empty, too long or no text.
+        """
+        return Engine(self.store.tenant(name))
+
     @classmethod
     def over(
         cls,

@@ -40,6 +40,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="4bc01998907bfdcbf40b5606ef1fd595f95c8b70e5734f1b9eebd5acd679a6f3",
+    fingerprint="ac15d5ee0be0f73d56f89b30486078a5104faaeedc6d0245339e511b386824ba",
     format=3,
 )

@@ -30,8 +30,8 @@ KEY_OPTION_NAMES: Final = frozenset({"at", "by", "entries", "field", "fields", "
 """Options of methods that take a key."""
 
 METHOD_NAMES: Final = frozenset(
-    "change create create_many delete delete_many discard exists find get get_for_update get_many increment save tree update "
-    "upsert upsert_many where".split()
+    "change create create_many delete delete_many discard exists find get get_for_update get_many increment save save_many tree "
+    "update upsert upsert_many where".split()
 )
 """Methods of every repository. The method of a view of such a name has an underscore at its end."""
 
@@ -39,7 +39,7 @@ _BUILTIN_TYPES: Final = frozenset("bool bytes dict float int list set str tuple 
 """Builtins that annotations of a repository use, and that a method of such a name would hide from them."""
 
 STORE_NAMES: Final = frozenset(
-    "open over ready connect transact durable outcome sweep sweeper check health session stats close".split()
+    "open over ready connect transact durable tenant outcome sweep sweeper check health session stats close".split()
 )
 """Attributes of every store. The repository of an entity whose plural is one of them has an underscore at its end."""
 
@@ -53,7 +53,7 @@ ROW_NAMES: Final = frozenset({"to_dict"})
 """Methods of every record. A field of that name hides the method. A test compares them with `keyweave.model.record`."""
 
 RUNTIME_ERRORS: Final = frozenset(
-    "KeyweaveError ConfigurationError FormatError SchemaMismatchError ValidationError CheckViolationError InvalidCursorError "
+    "KeyweaveError ConfigurationError FormatError SchemaMismatchError TenantNameError ValidationError CheckViolationError InvalidCursorError "
     "UnboundedQueryError MultipleRowsError NotLoadedError NotFoundError AlreadyExistsError UniqueViolationError ReferenceViolationError ConflictError "
     "ViewNotEmptyError TransactionConflictError LockTimeoutError TransactionRequiredError CrossPartitionError TransactionTooLargeError "
     "ViewNotBuiltError CorruptDocumentError ExportFileError StoreUnavailableError StoreTimeoutError StoreLoadingError "

@@ -3,7 +3,8 @@
     KeyweaveError
     ├── ConfigurationError            the program: a URL, an option or a schema override is invalid
     │   ├── FormatError               the generated code has a format that this version does not support
-    │   └── SchemaMismatchError       the namespace was made by code that defines it differently
+    │   ├── SchemaMismatchError       the namespace was made by code that defines it differently
+    │   └── TenantNameError           the name of a tenant is empty, too long or no text
     ├── ValidationError               the caller: a value breaks its field's type or limits
     │   ├── CheckViolationError       a named check of the entity does not hold
     │   ├── InvalidCursorError        the cursor is damaged or belongs to another query
@@ -76,6 +77,13 @@ class SchemaMismatchError(ConfigurationError):
     """An index in the namespace has another definition in this code, or a group has another number of partitions.
 
     No row was read or written.
+    """
+
+
+class TenantNameError(ConfigurationError):
+    """The name of a tenant is not text, empty, longer than 500 characters, or not valid Unicode. Nothing was sent.
+
+    The message does not contain the name, which may come from a request.
     """
 
 

@@ -129,9 +129,20 @@ def test_variables_count_and_empty_ones_are_left_to_the_command(
     assert capsys.readouterr().out == ""
 
 
+def test_a_probe_takes_both_names_of_the_tenant_and_leaves_all_tenants_to_the_command(
+    server: Running,
+) -> None:
+    common = ["-p", "compozy_store", "--url", url(server)]
+    for option in ("--namespace", "--tenant", "-n"):
+        assert probe.run([*common, option, "acme"], {}) == 0
+    assert probe.run([*common, "--all-tenants"], {}) is None
+    assert probe.run([*common, "--tenant", ""], {}) is None
+
+
 def test_the_probe_knows_every_option_of_the_command() -> None:
     command = typer.main.get_command(APP).commands["health"]  # type: ignore[attr-defined]
     options = {
         each.name: (*each.opts, *[""][len(each.opts) - 1 :], each.envvar or "") for each in command.params
     }
+    assert options.pop("all_tenants")[0] == "--all-tenants", "which the probe leaves to the command"
     assert options == probe._OPTIONS

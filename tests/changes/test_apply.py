@@ -25,7 +25,7 @@ from keyweave.errors import (
     UniqueViolationError,
 )
 from keyweave.exchange.apply import apply
-from keyweave.model.entry import CREATED, ClaimEntry, ViewEntry
+from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
 from tests.servers.running import new_namespace, server_url
 
 BODY = b',"id":"x","email":"x@x","role":"user"}'
@@ -199,6 +199,32 @@ def test_a_key_of_the_wrong_type_is_refused_before_the_first_write(store: Store,
     before = keyspace(store)
     with pytest.raises(CorruptDocumentError):
         store.users.create(User(id="x", email="x@x", role=Role.USER))
+    assert keyspace(store) == before
+
+
+@pytest.mark.parametrize("place", ["view", "claims"])
+def test_a_key_of_the_wrong_type_that_a_changed_row_leaves_is_refused_and_nothing_is_written(
+    store: Store, place: str
+) -> None:
+    """No guard has read the constraint whose value the row gives up, and no command the view."""
+    partition = store.session.context.partition(USER)
+    store.users.create(User(id="w", email="w@x", role=Role.USER))
+    key = partition.view("User", "all", ()) if place == "view" else partition.claims("User", "email")
+    send(store, ("DEL", key), ("LPUSH", key, "damage"))
+    before = keyspace(store)
+    made = plan(store)
+    made.guard_revision(USER, "u", revision(store, "u"))
+    left: list[Entry] = [ViewEntry("all", (), "u", CREATED), ClaimEntry("email", "u@x", "u")]
+    made.put(
+        USER,
+        "u",
+        BODY,
+        0,
+        left,
+        [ViewEntry("by_role", ("admin",), "u", 5), ViewEntry("by_role", ("x",), "u", CREATED)],
+    )
+    with pytest.raises(CorruptDocumentError):
+        store.session.run(apply(store.session.context, made))
     assert keyspace(store) == before
 
 

@@ -169,6 +169,8 @@ async def test_filters_combine(engine: Engine) -> None:
         ({"action_id": "x"}, "ba"),
         ({"tool_id": "h"}, "c"),
         ({"execution_type": ExecutionType.WAIT}, "b"),
+        ({"execution_type": ExecutionType.BASIC}, "edca"),
+        ({"execution_type": ExecutionType.BASIC, "workflow_id": "X"}, "e"),
         ({"execution_type": ExecutionType.BASIC, "agent_id": "g"}, "a"),
         ({"status": Status.RUNNING, "task_id": "t", "workflow_exec_id": "w"}, "ba"),
         ({"status": Status.RUNNING, "parent_state_id": "a"}, "d"),

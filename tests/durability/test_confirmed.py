@@ -81,6 +81,7 @@ WRITES: dict[str, Callable[[Harness], Any]] = {
     "discard": lambda s: s.do(s.db.users.discard("old")),
     "create_many": lambda s: s.do(s.db.users.create_many([user("a"), user("b")])),
     "upsert_many": lambda s: s.do(s.db.users.upsert_many([user("a"), user("old")])),
+    "save_many": lambda s: s.do(s.db.users.save_many([s.do(s.db.users.get("old"))])),
     "delete_many": lambda s: s.do(s.db.users.delete_many(["old", "nobody"])),
     "transact": create_with_lock,
 }

@@ -19,9 +19,11 @@ from keyweave.connection.settings import parse_url
 from keyweave.effects import Command, Reply
 from keyweave.embedded import server as embedded
 from keyweave.embedded import supervisor
+from keyweave.embedded.binary import find_server
 from keyweave.embedded.server import Lease
 from keyweave.errors import ConfigurationError, StoreUnavailableError
 from tests.connection.peers import sending
+from tests.servers.running import embedded_binary
 
 PROGRAM = """
 import os, signal, sys
@@ -35,13 +37,20 @@ pid = info.partition(b"process_id:")[2].split()[0].decode()
 print(pid, shell.settings.path, flush=True)
 """
 
+WAITING = """
+import time
+while True:
+    time.sleep(0.01)
+"""
+"""Waits for a signal. `signal.pause()` would miss a SIGINT that arrives before it has begun to wait."""
+
 ENDINGS = {
     "returning": "",
     "an exception": "raise RuntimeError('on purpose')",
     "exiting at once": "os._exit(3)",
-    "SIGTERM": "signal.pause()",
-    "SIGINT": "signal.pause()",
-    "SIGKILL": "signal.pause()",
+    "SIGTERM": WAITING,
+    "SIGINT": WAITING,
+    "SIGKILL": WAITING,
 }
 
 
@@ -209,7 +218,7 @@ def test_a_program_that_opens_a_stopping_server_waits_and_finds_the_data(tmp_pat
 def test_the_server_ends_with_its_program(tmp_path: Path, ending: str, kept: bool) -> None:
     process = program(f"embedded:{tmp_path}" if kept else "embedded:", ENDINGS[ending])
     pid, path = started(process)
-    if ENDINGS[ending] == "signal.pause()":
+    if ENDINGS[ending] == WAITING:
         process.send_signal(getattr(signal, ending))
     process.communicate(timeout=30)
     assert eventually(lambda: not running(pid))
@@ -286,11 +295,50 @@ def test_the_error_of_a_server_that_cannot_start_has_the_reason(tmp_path: Path) 
     embedded.acquire(tmp_path).release()
 
 
-def test_a_missing_wheel_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("found", "used"),
+    [
+        (["valkey-server"], "valkey-server"),
+        (["redis-server"], "redis-server"),
+        (["redis-server", "valkey-server"], "valkey-server"),
+    ],
+)
+def test_without_the_wheel_a_server_in_the_path_is_started(
+    acquire: Callable[[Path | None], Lease],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    found: list[str],
+    used: str,
+) -> None:
+    """Each program in the path leaves its name before it becomes the server."""
+    for name in found:
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\necho {name} > {tmp_path}/used\nexec {embedded_binary()} "$@"\n')
+        program.chmod(0o755)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert ask(acquire(tmp_path / "data"), ("SET", "a", "1"), ("GET", "a")) == [b"OK", b"1"]
+    assert (tmp_path / "used").read_text() == f"{used}\n"
+
+
+def test_the_server_of_the_wheel_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "valkey-server"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_server() == embedded_binary()
+
+
+def test_a_missing_server_is_named_with_its_cures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     lease = embedded.acquire(None)
     monkeypatch.setattr(embedded, "_SERVERS", {})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'keyweave\[embedded\]'"):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        ConfigurationError,
+        match=r"pip install 'keyweave\[embedded\]'.*valkey-server or redis-server in the PATH",
+    ):
         embedded.acquire(None)
     monkeypatch.undo()
     lease.release()

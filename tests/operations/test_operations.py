@@ -69,7 +69,7 @@ def test_the_names_in_a_query_are_found() -> None:
 def test_the_dashboard_equals_its_table() -> None:
     assert (FOLDER / "dashboard.json").read_text(
         encoding="utf-8"
-    ) == dashboard.text(), "out of date: run make docs"
+    ) == dashboard.text(), "out of date: run make pages"
 
 
 def test_panels_do_not_overlap() -> None:

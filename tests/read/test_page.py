@@ -46,7 +46,17 @@ def test_a_member_without_a_document_is_removed_under_a_guard() -> None:
     page = users(scripted, [[[b"", b"", [b"gone"], USER]], [[b"OK"]]])
     assert len(page.rows) == 1
     heal = scripted.sent()[1]
-    assert heal[heal.index("missing") :] == ("missing", 1, "rows", "entries", 4, "remove", 1, "gone", "")
+    assert heal[heal.index("missing") :] == (
+        "missing",
+        1,
+        "rows",
+        "entries",
+        4,
+        "remove",
+        1,
+        "gone",
+        "revision",
+    )
     assert scripted.context.state.stats.healed == 1
 
 

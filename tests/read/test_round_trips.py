@@ -11,8 +11,8 @@ from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
 from keyweave.effects import ServerError
 from keyweave.errors import CorruptDocumentError, InvalidCursorError, ValidationError
 from keyweave.model.page import Page
-from keyweave.read import execute
 from keyweave.read import gather as gather_flows
+from keyweave.read import query_page
 from keyweave.read import tree as tree_flows
 from keyweave.read.query import Having, where_query
 from tests.scripted import Scripted
@@ -34,7 +34,7 @@ def search(
     scripted: Scripted, answers: list[Any], filters: dict[str, Any] | None = None, **more: Any
 ) -> Page[Any]:
     options: dict[str, Any] = {"limit": 2, "cursor": None} | more
-    flow = execute.page(scripted.context, where_query(TASK_STATE, filters or FILTERS), **options)
+    flow = query_page.page(scripted.context, where_query(TASK_STATE, filters or FILTERS), **options)
     page: Page[Any] = scripted.run(flow, answers)
     return page
 
@@ -82,7 +82,17 @@ def test_a_member_without_a_document_is_removed_from_the_view_that_was_read() ->
     heal = scripted.sent()[1]
     assert BY_STATUS in heal
     assert BY_AGENT not in heal
-    assert heal[heal.index("missing") :] == ("missing", 1, "rows", "entries", 4, "remove", 1, "gone", "")
+    assert heal[heal.index("missing") :] == (
+        "missing",
+        1,
+        "rows",
+        "entries",
+        4,
+        "remove",
+        1,
+        "gone",
+        "revision",
+    )
 
 
 def test_without_undeclared_keys_the_smallest_view_is_read() -> None:
@@ -121,7 +131,7 @@ def having_task(wanted: dict[str, Any]) -> Having:
 def having(scripted: Scripted, answers: list[Any], **wanted: Any) -> list[str]:
     """Executions of the workflow `f` that have such a task."""
     query = where_query(WORKFLOW_STATE, {"workflow_id": "f"}).where_having(having_task(wanted))
-    flow = execute.page(scripted.context, query, 1, None)
+    flow = query_page.page(scripted.context, query, 1, None)
     return [row.workflow_exec_id for row in scripted.run(flow, answers).rows]
 
 

@@ -12,7 +12,7 @@ from compozy_store import Component, Status, TaskState
 from compozy_store.entities import TASK_STATE
 from keyweave.effects import Command
 from keyweave.keyspace.keys import escape
-from keyweave.read import execute
+from keyweave.read import query_page
 from keyweave.read.query import where_query
 from tests.harness import (
     AT_ONCE,
@@ -80,7 +80,7 @@ def sent_by(stores: Harness, **wanted: Any) -> tuple[list[str], list[Command]]:
     stores.do(stores.db.task_states.where(**wanted).page())  # the server knows the script from here on
     commands: list[Command] = []
     context = stores.db.session.context
-    found = execute.page(context, where_query(TASK_STATE, wanted), 50, None)
+    found = query_page.page(context, where_query(TASK_STATE, wanted), 50, None)
     watching = watched(stores, found, lambda _, batch: commands.extend(batch))
     page = stores.do(stores.db.session.run(watching))
     return names(page.rows), commands
@@ -157,7 +157,7 @@ def test_a_call_reads_a_bounded_number_of_members(stores: Harness, monkeypatch: 
     sent_by(stores, task_id="r", status=Status.PAUSED)
     trips: list[int] = []
     query = where_query(TASK_STATE, {"task_id": "r", "status": Status.PAUSED})
-    flow = execute.page(stores.db.session.context, query, 1, None)
+    flow = query_page.page(stores.db.session.context, query, 1, None)
     page = stores.do(stores.db.session.run(watched(stores, flow, lambda number, _: trips.append(number))))
     assert names(page.rows) == ["r0"]
     assert len(trips) == 7

@@ -10,8 +10,8 @@ import pytest
 
 from compozy_store import Status, TaskState
 from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
-from keyweave.read import execute
 from keyweave.read import probe as probe_flows
+from keyweave.read import query_page
 from keyweave.read.query import Having, where_query
 from keyweave.store.script import Script
 from tests.harness import (
@@ -124,7 +124,7 @@ def test_the_newest_row_with_a_referring_row_is_one_round_trip(stores: Harness) 
     trips: list[int] = []
     condition = Having(where_query(TASK_STATE, {"task_id": "a"}))
     query = where_query(WORKFLOW_STATE, {"workflow_id": "f"}).where_having(condition)
-    flow = execute.page(stores.db.session.context, query, 1, None)
+    flow = query_page.page(stores.db.session.context, query, 1, None)
     page = stores.do(stores.db.session.run(watched(stores, flow, lambda number, _: trips.append(number))))
     assert len(page.rows) == 1
     assert trips == [1]

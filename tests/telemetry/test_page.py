@@ -13,6 +13,7 @@ from keyweave.telemetry.catalogue import METRICS, OPERATIONS, SPAN_ATTRIBUTES, S
 from keyweave.telemetry.instruments import BACKLOG
 from keyweave.telemetry.outcomes import FAULTS, Outcome
 from tests.snippets import blocks
+from tools.site.api import write_shop
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "telemetry.md"
 TABLE = re.compile(r"(<!-- metrics:.*?\|---\|---\|---\|---\|---\|\n)(.*?)(\n<!-- /metrics -->)", re.DOTALL)
@@ -45,7 +46,7 @@ def test_every_attribute_and_word_is_explained() -> None:
     assert f"{BACKLOG:,}" in text
 
 
-def test_the_example_shows_every_metric_that_has_happened() -> None:
+def test_the_example_shows_every_metric_that_has_happened(tmp_path: Path) -> None:
     """In a process of its own: a global provider can be set once."""
     (code,) = blocks(PAGE, "python")
     assert len(code.strip().splitlines()) <= 15
@@ -57,11 +58,17 @@ def test_the_example_shows_every_metric_that_has_happened() -> None:
     print(urlopen("http://127.0.0.1:{port}/metrics").read().decode())
 """
     program = code.replace("9464", str(port)) + look
+    write_shop(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "generated")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert re.search(
-        r'db_client_operation_duration_seconds_count\{.*db_collection_name="User".*\} 1\.0', done.stdout
+        r'db_client_operation_duration_seconds_count\{.*db_collection_name="Customer".*\} 1\.0', done.stdout
     )
     assert "keyweave_server_up{" in done.stdout

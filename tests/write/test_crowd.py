@@ -24,6 +24,7 @@ from keyweave.errors import (
 )
 from tests.harness import FLAVOURS, Harness, errors_in, exchanges, harness, run, user
 from tests.servers.running import new_namespace, server_url
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -412,8 +413,17 @@ def test_a_cancelled_task_does_not_stop_others() -> None:
         assert not stores.db.session.context.placing.writers.get(("WorkflowState", "w"))
 
 
-async def behind_another(change: Any, *functions: Any, pause: float = 0.0) -> list[asyncio.Task[Any]]:
-    """Begin changes of a row while a first one holds the turn, so that they write it together; return their tasks."""
+async def behind_another(
+    store: Any, name: tuple[str, str], change: Any, *functions: Any, pause: float = 0.0
+) -> list[asyncio.Task[Any]]:
+    """Begin changes of a row, named by entity and key, while a first one holds the turn, so that they write it together.
+
+    Args:
+        pause: seconds by which the deadline of each is later than that of the one before it.
+
+    Returns:
+        Their tasks.
+    """
     holds, gate = asyncio.Event(), asyncio.Event()
 
     async def hold(row: Any) -> None:
@@ -422,9 +432,10 @@ async def behind_another(change: Any, *functions: Any, pause: float = 0.0) -> li
 
     holder = asyncio.create_task(change(hold))
     await holds.wait()
-    tasks = []
+    tasks: list[asyncio.Task[Any]] = []
     for function in functions:
         tasks.append(asyncio.create_task(change(function)))
+        await until(lambda: len(store.session.context.placing.writers.get(name).waiting) == len(tasks))
         await asyncio.sleep(pause)
     gate.set()
     await holder
@@ -434,7 +445,7 @@ async def behind_another(change: Any, *functions: Any, pause: float = 0.0) -> li
 def test_a_caller_whose_plan_another_one_sends_can_settle_it() -> None:
     """Both change a unique value, so the second one sends the first one's plan before it begins its own."""
 
-    async def main() -> tuple[OutcomeUnknownError, Any, Any]:
+    async def main() -> tuple[Any, Any, Any]:
         async with aio.Store.open(server_url(), namespace=new_namespace("left"), deadline=0.9) as store:
             await store.users.create(user("u"))
             channel: Any = store.session.shell.channel
@@ -452,7 +463,9 @@ def test_a_caller_whose_plan_another_one_sends_can_settle_it() -> None:
                 channel.exchange = held
                 row.email = "second@x"
 
-            tasks = await behind_another(lambda f: store.users.change("u", f), first, second, pause=0.3)
+            tasks = await behind_another(
+                store, ("User", "u"), lambda f: store.users.change("u", f), first, second, pause=0.3
+            )
             error: Any
             (error,) = await asyncio.gather(tasks[0], return_exceptions=True)
             gate.set()
@@ -491,7 +504,9 @@ def test_the_plan_of_a_cancelled_caller_is_sent_on_as_the_same_one() -> None:
                 channel.exchange = deaf
                 row.output = [*row.output, "second"]
 
-            tasks = await behind_another(lambda f: store.workflow_states.change("w", f), first, second)
+            tasks = await behind_another(
+                store, ("WorkflowState", "w"), lambda f: store.workflow_states.change("w", f), first, second
+            )
             await arrived.wait()
             tasks[1].cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)

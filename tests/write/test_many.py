@@ -16,8 +16,10 @@ from keyweave.effects import Command, ConnectionFailure
 from keyweave.errors import (
     AlreadyExistsError,
     CheckViolationError,
+    ConflictError,
     CorruptDocumentError,
     KeyweaveError,
+    NotLoadedError,
     OutcomeUnknownError,
     ReferenceViolationError,
     StoreTimeoutError,
@@ -138,6 +140,82 @@ def test_unique_values_pass_from_row_to_row_in_order(stores: Harness) -> None:
     )
     assert kinds(results) == ["a", "b", "NameTakenError", "d"]
     assert stores.do(stores.db.check()).clean
+
+
+def test_loaded_rows_are_saved_in_few_exchanges(stores: Harness) -> None:
+    rows = stores.do(stores.db.accounts.create_many([account(f"a{number:03}") for number in range(300)]))
+    for row in rows:
+        row.balance = 3
+    with exchanges(stores) as sent:
+        saved = stores.do(stores.db.accounts.save_many(rows))
+    assert len(sent) == 3
+    assert all(left is right for left, right in zip(saved, rows, strict=True))
+    assert stores.do(stores.db.accounts.get("a150")) == rows[150]
+    assert kinds(stores.do(stores.db.accounts.save_many(rows[:2]))) == ["a000", "a001"]
+    assert stores.do(stores.db.accounts.all().count()) == 300
+    assert stores.do(stores.db.check()).clean
+
+
+def test_a_save_of_many_has_the_result_of_each_row(stores: Harness) -> None:
+    names = ("a", "outdated", "deleted", "moved", "wrong", "taken", "b")
+    rows = stores.do(stores.db.accounts.create_many([account(name) for name in names]))
+    by_name = dict(zip(names, rows, strict=True))
+    stores.do(stores.db.accounts.update("outdated", balance=8))
+    stores.do(stores.db.accounts.delete("deleted"))
+    by_name["moved"].number = "elsewhere"
+    by_name["wrong"].balance = -1
+    by_name["taken"].name = "NB"
+    results = stores.do(
+        stores.db.accounts.save_many([*rows[:-1], account("new"), "no record", by_name["b"], by_name["a"]])
+    )
+    assert [type(each) for each in results] == [
+        bank().Account,
+        ConflictError,
+        bank().AccountNotFoundError,
+        ValidationError,
+        ValidationError,
+        bank().NameTakenError,
+        NotLoadedError,
+        ValidationError,
+        bank().Account,
+        bank().Account,
+    ]
+    assert results[1].key == "outdated"
+    assert stores.do(stores.db.accounts.get("outdated")).balance == 8
+    assert stores.do(stores.db.accounts.find("elsewhere")) is None
+    assert stores.do(stores.db.check()).clean
+
+
+def test_saved_rows_pass_on_unique_values_in_order(stores: Harness) -> None:
+    rows = stores.do(stores.db.accounts.create_many([account("a", name="x"), account("b", name="y")]))
+    rows[0].name, rows[1].name = "z", "x"
+    assert kinds(stores.do(stores.db.accounts.save_many(rows))) == ["a", "b"]
+    rows[0].name, rows[1].name = "x", "z"
+    assert kinds(stores.do(stores.db.accounts.save_many(rows))) == ["NameTakenError", "NameTakenError"]
+    assert stores.do(stores.db.accounts.get("b")).name == "x"
+    assert stores.do(stores.db.check()).clean
+
+
+def test_a_save_of_many_in_a_transaction_is_all_or_nothing(stores: Harness) -> None:
+    rows = stores.do(stores.db.accounts.create_many([account("a"), account("b")]))
+
+    def saves(tx: Any) -> Generator[Any, Any, Any]:
+        loaded = yield tx.accounts.get_many(["a", "b"])
+        for row in loaded:
+            row.balance = 4
+        return (yield tx.accounts.save_many(loaded))
+
+    assert kinds(stores.transact(saves)) == ["a", "b"]
+
+    def fails(tx: Any) -> Generator[Any, Any, None]:
+        loaded = yield tx.accounts.get_many(["a"])
+        loaded[0].balance = 5
+        yield tx.accounts.save_many([*loaded, account("never loaded")])
+
+    with pytest.raises(NotLoadedError):
+        stores.transact(fails)
+    assert [row.balance for row in stores.do(stores.db.accounts.get_many(["a", "b"]))] == [4, 4]
+    assert kinds(stores.do(stores.db.accounts.save_many(rows))) == ["ConflictError", "ConflictError"]
 
 
 def test_a_reference_leads_to_a_row_that_comes_first(stores: Harness) -> None:
@@ -305,6 +383,21 @@ def test_what_is_lost_is_written_once(blocking: Harness, what: str, every: int) 
     assert blocking.contents() == {}
 
 
+@pytest.mark.parametrize("what", ["answer", "request"])
+def test_a_save_whose_answer_is_lost_is_no_conflict_with_itself(blocking: Harness, what: str) -> None:
+    rows = blocking.db.accounts.create_many([account(f"a{number}") for number in range(120)])
+    blocking.db.accounts.update("a7", balance=9)
+    for row in rows:
+        row.balance = 5
+    with losing(blocking, lambda number, _: what if number in (1, 4) else "no"):
+        results = blocking.db.accounts.save_many(rows)
+    assert [number for number, each in enumerate(results) if isinstance(each, KeyweaveError)] == [7]
+    assert type(results[7]) is ConflictError
+    stored = blocking.db.accounts.get_many([row.number for row in rows])
+    assert [row.balance for row in stored] == [9 if number == 7 else 5 for number in range(120)]
+    assert blocking.db.check().clean
+
+
 @pytest.mark.parametrize("carried_out", [True, False])
 def test_where_the_server_stays_away_each_row_is_unknown_and_can_be_settled(
     blocking: Harness, carried_out: bool
@@ -350,7 +443,12 @@ def test_after_the_deadline_the_rest_gets_its_error(request: pytest.FixtureReque
 
 
 def one_by_one(db: Any, kind: str, given: list[Any]) -> list[Any]:
-    single = {"create_many": "create", "upsert_many": "upsert", "delete_many": "discard"}[kind]
+    single = {
+        "create_many": "create",
+        "upsert_many": "upsert",
+        "save_many": "save",
+        "delete_many": "discard",
+    }[kind]
     results = []
     for each in given:
         try:
@@ -376,6 +474,31 @@ def drawn(chance: random.Random, kind: str) -> list[Any]:
     ]
 
 
+class Loaded:
+    """Rows as a caller loaded them some time ago: outdated when others have written since, and each loaded anew now and then."""
+
+    def __init__(self, stores: Harness) -> None:
+        self._stores = stores
+        self._rows: dict[str, Any] = {}
+        self._calls = 0
+
+    def __call__(self, wanted: list[Any]) -> list[Any]:
+        """These rows with the fields of `wanted`; a record that was never loaded in place of one that is not there."""
+        self._calls += 1
+        for place, each in enumerate(wanted):
+            if each.number not in self._rows or (place + self._calls) % 3 == 0:
+                row = self._stores.db.accounts.find(each.number)
+                if row is not None:
+                    self._rows[each.number] = row
+        rows = []
+        for each in wanted:
+            row = self._rows.get(each.number, each)
+            for field in ("name", "branch", "balance", "state"):
+                setattr(row, field, getattr(each, field))
+            rows.append(row)
+        return rows
+
+
 def facts(stores: Harness) -> Any:
     rows = stores.db.accounts.all().list()
     return [
@@ -397,10 +520,13 @@ def test_random_batches_are_the_same_as_single_writes(seed: int, chunk: int, end
         for stores in (left, right):
             stores.db.branches.create(bank().Branch(code="b"))
             stores.db.cards.create_many([])
+        loaded = {stores: Loaded(stores) for stores in (left, right)}
         for turn in range(12):
-            kind = chance.choice(["create_many", "upsert_many", "upsert_many", "delete_many"])
+            kind = chance.choice(["create_many", "upsert_many", "upsert_many", "save_many", "delete_many"])
             given = drawn(chance, kind)
             copies = [each if isinstance(each, str) else copy.copy(each) for each in given]
+            if kind == "save_many":
+                given, copies = loaded[left](given), loaded[right](copies)
             together = getattr(left.db.accounts, kind)(given)
             apart = one_by_one(right.db, kind, copies)
             assert kinds(together) == kinds(apart), f"turn {turn}: {kind} {given}"

@@ -14,6 +14,8 @@ from tools.bench import crowd, polling
 from tools.bench.cases import chosen
 from tools.bench.comparing import differences, reservations, table
 from tools.bench.measuring import Effort
+from tools.bench.peers import results as peers
+from tools.bench.peers.section import section as peers_section
 from tools.bench.progress import Steps
 from tools.bench.report import pages
 from tools.bench.results import Run, Unreadable, read, write
@@ -159,6 +161,27 @@ def crowd_command(
     raise typer.Exit(1 if any(each.errors for each in found) else 0)
 
 
+@app.command("peers")
+def peers_command(
+    kind: Annotated[
+        str, typer.Option(help="full (about 90 s), quick (about 15 s) or tiny (a few seconds).")
+    ] = "full",
+    docs: Annotated[
+        Path | None, typer.Option(help="Keep the numbers and renew the page in this folder.")
+    ] = None,
+) -> None:
+    """Compare results with other Python libraries for Redis, then time the calls of each, in turns."""
+    from tools.bench.peers import comparison  # imports LangGraph, which no other command needs
+
+    if kind not in comparison.EFFORTS:
+        raise typer.BadParameter(f"must be one of {', '.join(comparison.EFFORTS)}", param_hint="--kind")
+    found = comparison.run(kind)
+    _console().print("\n".join(peers_section(found)), markup=False)
+    if docs is not None:
+        peers.keep(found, docs / "benchmarks")
+        _write_docs(read(docs / "benchmarks" / "results.json"), docs)
+
+
 @app.command("compare")
 def compare_command(
     old: Annotated[Path, typer.Argument(help="JSON of the run before the change.")],
@@ -228,6 +251,7 @@ def _write_docs(found: Run, docs: Path) -> None:
         read(kept) if kept.exists() else None,
         polling.load(docs / "benchmarks"),
         crowd.load(docs / "benchmarks"),
+        peers.load(docs / "benchmarks"),
     ).items():
         target = docs / name
         target.parent.mkdir(parents=True, exist_ok=True)

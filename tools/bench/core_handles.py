@@ -73,7 +73,7 @@ def handles(compare: Callable[..., Row], task: Callable[..., TaskState], namespa
             compare("page of 50 with a range, of a view's", 1.1, lambda: ranges.page(50), plain, PAGE_ROUNDS),
             compare(
                 "page of 50 with a range of a filter, of a view's",
-                1.3,
+                1.1,
                 lambda: filters.page(50),
                 plain,
                 PAGE_ROUNDS,
@@ -116,7 +116,7 @@ def partial(compare: Callable[..., Row], namespace: str) -> list[Row]:
             ),
             compare(
                 "page of 50 of filters with a partial view, of a view's",
-                1.3,
+                1.1,
                 lambda: found.page(50),
                 plain,
                 PAGE_ROUNDS,

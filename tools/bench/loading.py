@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from compozy_engine import Engine
-from compozy_store import PACKAGE, APIKey, TaskState, User, WorkflowState
+from compozy_store import PACKAGE, TaskState, WorkflowState
 from keyweave.changes.change import Change
 from keyweave.commit.commit import commit
 from keyweave.effects import Flow
@@ -65,22 +65,24 @@ def _insert(context: Context, records: Sequence[Any]) -> Flow[None]:
 async def load_postgres(engine: PostgresEngine, data: Data, advance: Advance) -> None:
     """Fill empty tables, and let the planner learn about them as autovacuum would."""
     async with engine.pool.acquire() as connection:
-
-        async def copy(table: str, records: Sequence[Any], kind: type[Any]) -> None:
-            columns = [name for name in kind.__struct_fields__ if name not in _MANAGED]
-            await connection.copy_records_to_table(
-                table, records=[_columns(record, columns) for record in records], columns=columns
-            )
-
         accounts = list(data.accounts())
-        await copy("users", [user for user, _ in accounts], User)
-        await copy("api_keys", [key for _, keys in accounts for key in keys], APIKey)
+        await copy_records(connection, "users", [user for user, _ in accounts])
+        await copy_records(connection, "api_keys", [key for _, keys in accounts for key in keys])
         for families in _batches(data.families(), _COPIED):
-            await copy("workflow_states", [workflow for workflow, _ in families], WorkflowState)
-            await copy("task_states", [task for _, tasks in families for task in tasks], TaskState)
+            await copy_records(connection, "workflow_states", [workflow for workflow, _ in families])
+            await copy_records(connection, "task_states", [task for _, tasks in families for task in tasks])
             advance(len(families))
         await connection.execute("vacuum analyze")
         await connection.execute("checkpoint")
+
+
+async def copy_records(connection: Any, table: str, records: Sequence[Any]) -> None:
+    """Copy records of one entity into a table of the contract, without the values that the store sets."""
+    if records:
+        columns = [name for name in type(records[0]).__struct_fields__ if name not in _MANAGED]
+        await connection.copy_records_to_table(
+            table, records=[_columns(record, columns) for record in records], columns=columns
+        )
 
 
 def _columns(record: Any, columns: Sequence[str]) -> tuple[object, ...]:

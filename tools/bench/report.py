@@ -7,6 +7,8 @@ from typing import Final
 
 from tools.bench import crowd
 from tools.bench.data import PAYLOADS
+from tools.bench.peers.results import Peers
+from tools.bench.peers.section import section as peers_section
 from tools.bench.plots import bars, lines
 from tools.bench.polling import Comparison, section
 from tools.bench.results import CaseTimings, Run
@@ -60,6 +62,7 @@ def pages(
     scale: Run | None = None,
     polled: Comparison | None = None,
     crowds: tuple[crowd.Crowd, ...] | None = None,
+    peers: Peers | None = None,
 ) -> dict[str, str]:
     """The page and its plots, by path below the folder of the documentation.
 
@@ -68,8 +71,9 @@ def pages(
         scale: a run that compared few rows with many, when there is one.
         polled: calls with and without busy polling, when they were compared.
         crowds: many callers on one row, when they were compared.
+        peers: other Python libraries, when they were compared.
     """
-    files = {"benchmarks.md": "\n".join([*_page(run, scale, polled, crowds), ""])}
+    files = {"benchmarks.md": "\n".join([*_page(run, scale, polled, crowds, peers), ""])}
     for name, cases in _by_repository(run).items():
         files[f"benchmarks/{name}.svg"] = bars(
             f"{name}: p50 of one caller, logarithmic", "µs", {case.name: p50s(case) for case in cases}
@@ -87,7 +91,11 @@ def pages(
 
 
 def _page(
-    run: Run, scale: Run | None, polled: Comparison | None, crowds: tuple[crowd.Crowd, ...] | None
+    run: Run,
+    scale: Run | None,
+    polled: Comparison | None,
+    crowds: tuple[crowd.Crowd, ...] | None,
+    peers: Peers | None,
 ) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
@@ -100,7 +108,7 @@ def _page(
         yield _BUSY.format(load=max(run.load), cores=run.machine.cores)
         yield ""
     yield from _machine(run)
-    yield from _method(run)
+    yield from _method(run, peers)
     yield from _targets(run, verdicts(run) + (verdicts(scale) if scale is not None else []))
     yield from limits(run, {False: READS, True: WRITES})
     for name, cases in _by_repository(run).items():
@@ -115,6 +123,8 @@ def _page(
         yield from crowd.section(crowds)
     if polled is not None:
         yield from section(polled)
+    if peers is not None:
+        yield from peers_section(peers)
 
 
 def _machine(run: Run) -> Iterator[str]:
@@ -143,13 +153,18 @@ def _amounts(data: dict[str, int]) -> str:
     return f"{rows}; outputs of 0.5 KB, 5 % of 4 KB, 1 % of 64 KB"
 
 
-def _method(run: Run) -> Iterator[str]:
+def _method(run: Run, peers: Peers | None) -> Iterator[str]:
     yield _METHOD
-    yield f"- {_redis_om(run)}"
+    yield f"- {_redis_om(run, peers)}"
     yield ""
 
 
-def _redis_om(run: Run) -> str:
+def _redis_om(run: Run, peers: Peers | None) -> str:
+    if peers is not None:
+        return (
+            "**redis-om, rom and LangGraph's saver** have [a section of their own](#beside-other-python-libraries), with a model "
+            "that all of them can hold."
+        )
     if run.search_module is None:
         return "**redis-om** was left out: the run had no Redis 8."
     if run.search_module:

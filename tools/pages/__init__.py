@@ -1,1 +1,1 @@
-"""Pages that are written from code, so that they agree with it: `make docs` writes them, tests compare them."""
+"""Pages that are written from code, so that they agree with it: `make pages` writes them, tests compare them."""

@@ -42,14 +42,14 @@ _TAKES: Final = {
 _HEAD: Final = """\
 # Configuration
 
-For developers and operators: every option, environment variable and default. `make docs` writes this page from the code; a test
+For developers and operators: every option, environment variable and default. `make pages` writes this page from the code; a test
 fails when the page is out of date.
 
 A URL names the server. Every other setting has a default that is meant for production. An application reads its own settings and
 passes them as arguments; the command line and the test fixtures read the environment variables below.
 
 ```python
-from compozy_store.sync import Store
+from shop_store.sync import Store
 
 with Store.open("embedded:?timeout=2", namespace="tenant-7", pool_size=16) as store:
     assert store.health().serving

@@ -177,7 +177,79 @@ MUTANTS: Final = (
     ),
     Mutant("an update is a creation", LUA, "created = stays and old.created or written", "created = written"),
     Mutant("the clock is not kept", LUA, "call('SET', clock, format('%d', revision))", ""),
-    Mutant("scores by revision are those of the creation", LUA, "score = written", "score = created"),
+    Mutant(
+        "scores by revision are those of the creation",
+        LUA,
+        "'revision' then\n        score = written",
+        "'revision' then\n        score = created",
+    ),
+    Mutant(
+        "a changed row passes the guard of a plan of one row",
+        LUA,
+        "if revision ~= ARGV[at + 2] or op ~= ARGV[at + 3] and ARGV[at + 3] ~= '' then",
+        "if not revision then",
+    ),
+    Mutant(
+        "a plan of one row overwrites a row that it inserts",
+        LUA,
+        "elseif text == '' then\n    at = at + 2\n  else\n    return nil\n  end",
+        "else\n    at = at + 2\n  end",
+    ),
+    Mutant(
+        "a plan of one row forgets what the server freed",
+        LUA,
+        "if not revision and call('ZSCORE', expiry, string.sub(document, #expiry - 6)) then",
+        "if false then",
+    ),
+    Mutant(
+        "an older plan of one row is applied in a slot that is used again",
+        LUA,
+        "latest >= tonumber(sequence) or now",
+        "now",
+    ),
+    Mutant(
+        "a plan of one row that comes too late is applied", LUA, "or now > tonumber(ARGV[4]) then", "then"
+    ),
+    Mutant(
+        "a reference of a plan of one row may lead nowhere",
+        LUA,
+        "if not expires or expires ~= '0' and tonumber(expires) <= now then",
+        "if false then",
+    ),
+    Mutant(
+        "a taken value passes the guard of a plan of one row",
+        LUA,
+        "if owner and owner ~= ARGV[at + 3] then",
+        "if false then",
+    ),
+    Mutant("an update of one row is a creation", LUA, "created = created or written", "created = written"),
+    Mutant(
+        "the clock stands still for plans of one row", LUA, "elseif last >= now then", "elseif false then"
+    ),
+    Mutant(
+        "the ledger does not keep a plan of one row",
+        LUA,
+        "failure or try('HSET', ledger, slot, sequence .. ' OK ' .. written .. ' ' .. created .. ' 0')",
+        "failure or 0",
+    ),
+    Mutant(
+        "a member is not removed by a plan of one row",
+        LUA,
+        "result = try('ZREM', view, member)",
+        "result = 1",
+    ),
+    Mutant(
+        "a claim is not released by a plan of one row",
+        LUA,
+        "call('HDEL', KEYS[claims + number], value)",
+        "",
+    ),
+    Mutant(
+        "scores by revision are those of the creation in a plan of one row",
+        LUA,
+        "score == 'revision' then\n      score = written",
+        "score == 'revision' then\n      score = created",
+    ),
     Mutant(
         "a retry does not say that it is one",
         "keyweave.exchange.apply:_answer",

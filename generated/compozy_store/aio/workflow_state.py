@@ -100,7 +100,7 @@ class WorkflowStateRepository(Repository[WorkflowState, str, Never, _View]):
 
     def with_task_states(self, rows: Rows[WorkflowState]) -> Pairs[WorkflowState, TaskState]:
         """The rows, each with every TaskState that refers to it by `workflow_exec_id`."""
-        return Pairs(rows, "TaskState", "workflow_exec_id")
+        return Pairs(rows, "TaskState", "workflow_exec_id", self._context)
 
     async def merge_usage(self, key: str, entries: Sequence[UsageEntry]) -> WorkflowState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.

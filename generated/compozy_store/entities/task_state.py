@@ -7,7 +7,7 @@ from typing import Any
 
 from keyweave.errors import CheckViolationError
 from keyweave.keyspace.keys import escape
-from keyweave.model.entity import Entity, Reference, Retention, View
+from keyweave.model.entity import Condition, Entity, Reference, Retention, View
 from keyweave.model.entry import CREATED, Entry, ViewEntry
 from keyweave.model.merge import Merge, add, greatest, least, union
 from keyweave.model.normalize import compact
@@ -19,7 +19,7 @@ from .. import errors, models
 # A condition of the schema may be constant by the types of the fields.
 
 
-def index_entries(record: models.TaskState, other: models.TaskState | None = None) -> list[Entry]:
+def index_entries(record: Any, other: Any | None = None) -> list[Entry]:
     """Every index entry that a TaskState implies; given another state of the row, those in which the two may differ."""
     entries: list[Entry] = []
     if other is None:
@@ -52,13 +52,14 @@ def index_entries(record: models.TaskState, other: models.TaskState | None = Non
         if record.tool_id is not None:
             entries.append(ViewEntry("by_tool", (record.tool_id,), record.task_exec_id, CREATED))
     if other is None or record.execution_type != other.execution_type:
-        entries.append(ViewEntry("by_execution_type", (record.execution_type,), record.task_exec_id, CREATED))
+        if record.execution_type != "basic":
+            entries.append(
+                ViewEntry("by_execution_type", (record.execution_type,), record.task_exec_id, CREATED)
+            )
     return entries
 
 
-def index_places(
-    keys: Mapping[str, str], record: models.TaskState, other: models.TaskState | None = None
-) -> Places:
+def index_places(keys: Mapping[str, str], record: Any, other: Any | None = None) -> Places:
     """The same as `index_entries` by the keys of sorted sets, which begin with those of the views."""
     created_sets: list[str] = []
     if other is None:
@@ -89,7 +90,8 @@ def index_places(
         if record.tool_id is not None:
             created_sets.append(keys["by_tool"] + escape(record.tool_id))
     if other is None or record.execution_type != other.execution_type:
-        created_sets.append(keys["by_execution_type"] + record.execution_type)
+        if record.execution_type != "basic":
+            created_sets.append(keys["by_execution_type"] + record.execution_type)
     sets: list[Sets] = [("created", record.task_exec_id, CREATED, created_sets)]
     return sets, []
 
@@ -271,6 +273,9 @@ TASK_STATE = Entity(
                 "aggregate",
                 "memory",
             ),
+            generation=2,
+            where="execution_type != 'basic'",
+            conditions=(Condition("execution_type", "!=", ("basic",)),),
         ),
     },
     references=(

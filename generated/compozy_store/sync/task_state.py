@@ -140,7 +140,8 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
     def by_execution_type(
         self, execution_type: ExecutionType | UnsetType = UNSET
     ) -> Rows[TaskState] | Groups[ExecutionType]:
-        """list_states by execution_type.
+        """list_states by execution_type. Most tasks are basic, so a list of those reads the view of all tasks
+        and filters it, and they have no entry here.
 
         Without `execution_type`: the groups of rows by its values.
         """
@@ -169,7 +170,7 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
 
     def with_task_states(self, rows: Rows[TaskState]) -> Pairs[TaskState, TaskState]:
         """The rows, each with every TaskState that refers to it by `parent_state_id`."""
-        return Pairs(rows, "TaskState", "parent_state_id")
+        return Pairs(rows, "TaskState", "parent_state_id", self._context)
 
     def merge_usage(self, key: str, entries: Sequence[UsageEntry]) -> TaskState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.

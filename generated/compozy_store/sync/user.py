@@ -86,7 +86,7 @@ class UserRepository(Repository[User, str, Never, _View]):
 
     def with_api_keys(self, rows: Rows[User]) -> Pairs[User, APIKey]:
         """The rows, each with every APIKey that refers to it by `user_id`."""
-        return Pairs(rows, "APIKey", "user_id")
+        return Pairs(rows, "APIKey", "user_id", self._context)
 
     def get_by_email(self, email: str) -> User:
         """The row with this unique value.

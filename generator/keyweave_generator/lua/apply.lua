@@ -40,8 +40,8 @@
 --@ row      advance  revision                               move the clock on, so that later revisions are higher
 --@ entry    add      view member score    score is `created`, `revision` or a number
 --@ entry    adds     number member score views    the same for several views
---@ entry    remove   view member ''
---@ entry    removes  number member '' views
+--@ entry    remove   view member score    score is the one that it had, as of `add`; empty if it is not known
+--@ entry    removes  number member score views
 --@ entry    claim    claims value owner
 --@ entry    release  claims value owner
 --@ entry    add      view entries scores, then for each the row's number and score, or its number alone if `scores` is `revision`, or its member alone if it is `text`: of `inserts`
@@ -63,6 +63,7 @@
 --@ reply    COUNT     guard      count, member: the view has gained or lost members
 --@ reply    FENCED    guard      unfenced: the home may have changed
 --@ reply    CORRUPT   key                  a key holds something that Keyweave did not write
+--@ include  put_one
 --@ include  time
 --@ include  head
 --@ include  ledger

@@ -18,6 +18,7 @@ from keyweave.admin.target import (
     fail,
     load_package,
 )
+from keyweave.admin.tenants import refuse_namespace
 from keyweave.errors import KeyweaveError
 from keyweave.opening.prepare import prepare
 
@@ -28,11 +29,14 @@ Examples:
 
   keyweave acl --for application | redis-cli     create the user
 
+  keyweave acl --all-tenants                     for an application that calls store.tenant(name)
+
   keyweave acl --durable disk                    for a store that opens with durable="disk"
 
   redis-cli ACL SETUSER keyweave-application '>PASSWORD'     set its password; without one it cannot log in
 
-A rule permits only the commands that are sent, the keys of this namespace, and no channels. The admin tool's rule permits
+A rule permits only the commands that are sent, the keys of this namespace (with --all-tenants of every tenant of the application and
+environment, of later ones too), and no channels. The admin tool's rule permits
 SCAN and CONFIG GET, which reach beyond the namespace: give its user to people and jobs, not to the application. An
 application with retention may use SCAN as well, because a row may replace one that the server freed before a sweep. SCAN
 shows the names of all keys. On a server that others share, leave it out with --no-search: then such a write is refused
@@ -49,6 +53,7 @@ _USERS: Final = {Role.APPLICATION: "keyweave-application", Role.ADMIN: "keyweave
 
 
 def acl(
+    command: typer.Context,
     package: PackageOption = None,
     url: Annotated[
         str,
@@ -57,6 +62,12 @@ def acl(
         ),
     ] = "redis://localhost",
     namespace: NamespaceOption = None,
+    all_tenants: Annotated[
+        bool,
+        typer.Option(
+            "--all-tenants", help="Permit the keys of every tenant of the application and environment."
+        ),
+    ] = False,
     environment: EnvironmentOption = None,
     role: Annotated[Role | None, typer.Option("--for", help="Print only one of the two rules.")] = None,
     user: Annotated[str | None, typer.Option("--user", help="Name of the user; needs --for.")] = None,
@@ -73,13 +84,14 @@ def acl(
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
     """Print the minimal access rules (ACL) for an application and for the admin tool."""
+    refuse_namespace(command, all_tenants=all_tenants)
     if user is not None and role is None:
         fail("--user names one user; select its rule with --for")
     found = load_package(package)
     try:
         settings, context = prepare(found, url, namespace=namespace, environment=environment, durable=durable)
         rules = {
-            each: rule(context, settings, each, user or _USERS[each], search=search)
+            each: rule(context, settings, each, user or _USERS[each], search=search, all_tenants=all_tenants)
             for each in ([role] if role is not None else list(Role))
         }
     except KeyweaveError as error:

@@ -8,6 +8,7 @@ import typer
 
 from keyweave.admin import (
     acl,
+    adopt,
     backfill,
     check,
     demo,
@@ -34,6 +35,7 @@ app.command(epilog=ls.EPILOG)(ls.ls)
 app.command(epilog=explain.EPILOG)(explain.explain)
 app.command(epilog=shell.EPILOG)(shell.shell)
 app.command(epilog=studio.EPILOG)(studio.studio)
+app.command(epilog=adopt.EPILOG)(adopt.adopt)
 app.command(epilog=health.EPILOG)(health.health)
 app.command(epilog=doctor.EPILOG)(doctor.doctor)
 app.command(epilog=acl.EPILOG)(acl.acl)

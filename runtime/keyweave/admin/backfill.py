@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -10,9 +9,9 @@ import typer
 from keyweave.admin.drift import GRACE, GraceOption, ShowIdsOption, drift_lines, drift_rows
 from keyweave.admin.pace import Paced, RateOption
 from keyweave.admin.progress import Meter
+from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
     COULD_NOT_RUN,
-    FOUND,
     EnvironmentOption,
     Format,
     FormatOption,
@@ -21,9 +20,14 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
+from keyweave.admin.tenants import EPILOG as TENANTS
+from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
 from keyweave.evolution.backfill import backfill as backfill_flow
 from keyweave.evolution.build import Build
 from keyweave.integrity.remedy import REASONS, REMEDIES
+from keyweave.integrity.survey import Observer
+from keyweave.store.registry import Registry
+from keyweave.sync.session import Session
 
 EPILOG = """\
 Examples:
@@ -38,9 +42,11 @@ the command reports them and changes nothing. It may be interrupted and run agai
 
 Exit status: 0 everything is built, 1 something is not (with --dry-run: something would be built), 2 could not run.
 """
+EPILOG += TENANTS
 
 
 def backfill(
+    command: typer.Context,
     indexes: Annotated[
         list[str] | None,
         typer.Argument(
@@ -51,6 +57,7 @@ def backfill(
     package: PackageOption = None,
     url: UrlOption = None,
     namespace: NamespaceOption = None,
+    all_tenants: AllTenantsOption = False,
     environment: EnvironmentOption = None,
     rate: RateOption = 0,
     dry_run: Annotated[
@@ -62,14 +69,33 @@ def backfill(
 ) -> None:
     """Build views and unique constraints that are new to a namespace, while applications write."""
     build = Build()
+
+    def work(session: Session, observe: Observer, before: list[Registry] | None = None) -> Result:
+        nonlocal build
+        build = Build()
+        flow = backfill_flow(
+            session.context,
+            build,
+            only=indexes or None,
+            dry_run=dry_run,
+            observe=Paced(observe, rate),
+            before=before,
+        )
+        session.shell.run(flow)
+        shape = _shape(build, dry_run=dry_run, show_ids=show_ids)
+        return Result(not build.complete, shape, _lines(build, dry_run=dry_run, show_ids=show_ids))
+
+    refuse_namespace(command, all_tenants=all_tenants)
+    grace_ms = round(grace * 1000)
+    if all_tenants:
+        each_tenant("backfill", work, format, package, url, environment, grace_ms=grace_ms)
+        return
     try:
-        with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
-            meter = Meter("backfill")
-            flow = backfill_flow(
-                session.context, build, only=indexes or None, dry_run=dry_run, observe=Paced(meter, rate)
-            )
-            with meter:
-                session.shell.run(flow)
+        with (
+            opened(package, url, namespace, environment, grace_ms=grace_ms) as session,
+            Meter("backfill") as meter,
+        ):
+            result = work(session, meter)
     except (KeyboardInterrupt, typer.Exit):
         if build.repairs.mended:
             typer.echo(
@@ -77,12 +103,7 @@ def backfill(
                 err=True,
             )
         raise typer.Exit(COULD_NOT_RUN) from None
-    if format is Format.JSON:
-        typer.echo(json.dumps(_shape(build, dry_run=dry_run, show_ids=show_ids)))
-    else:
-        typer.echo("\n".join(_lines(build, dry_run=dry_run, show_ids=show_ids)))
-    if not build.complete:
-        raise typer.Exit(FOUND)
+    print_result(result, format)
 
 
 def _shape(build: Build, *, dry_run: bool, show_ids: bool) -> dict[str, object]:

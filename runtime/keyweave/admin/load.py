@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from keyweave.admin.drift import GRACE, GraceOption
 from keyweave.admin.progress import Meter
+from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
     COULD_NOT_RUN,
-    FOUND,
     EnvironmentOption,
     Format,
     FormatOption,
@@ -27,10 +26,11 @@ from keyweave.admin.target import (
     load_package,
     opened,
 )
+from keyweave.admin.tenants import AllTenantsOption, Outcomes, refuse_namespace, tenants_of
 from keyweave.errors import ExportFileError
 from keyweave.exchange.deadline import server_time
 from keyweave.sync.session import Session
-from keyweave.transfer.file import Contents, check_schema, read_line, verify
+from keyweave.transfer.file import SUFFIX, Contents, check_schema, read_line, tenant_of, verify
 from keyweave.transfer.history import history
 from keyweave.transfer.load import Imported, load
 
@@ -47,6 +47,9 @@ The whole file is verified before anything is written. Revisions, creation times
 built anew. Existing rows are not changed, so an interrupted import may be run again.
 
 Exit status: 0 everything is imported, 1 some documents are in conflict or unreadable, 2 could not run.
+
+With --all-tenants every file that `keyweave export --all-tenants` wrote into the folder is imported into its tenant: all are
+verified before anything is written.
 """
 
 _BYTES: Final = 4 * 1024 * 1024
@@ -54,10 +57,17 @@ _LINES: Final = 500
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="A file that keyweave export wrote.")],
+    command: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A file that keyweave export wrote. With --all-tenants the folder, with a file for each tenant."
+        ),
+    ],
     package: PackageOption = None,
     url: UrlOption = None,
     namespace: NamespaceOption = None,
+    all_tenants: AllTenantsOption = False,
     environment: EnvironmentOption = None,
     other_schema: Annotated[
         bool, typer.Option("--other-schema", help="Accept a file that was exported with another schema.")
@@ -73,46 +83,123 @@ def import_(
     format: FormatOption = Format.TEXT,  # noqa: A002 - the option's name
 ) -> None:
     """Write the documents of an export, with every index, to a namespace."""
+    refuse_namespace(command, all_tenants=all_tenants)
+    grace_ms = round(grace * 1000)
+    if all_tenants:
+        if keep_moments:
+            fail("--keep-moments takes one file, for one tenant")
+        files = _files(file)
+        verified = {
+            tenant: _verified(files[tenant], package, other_schema=other_schema) for tenant in sorted(files)
+        }
+        _import_tenants(files, verified, format, package, url, environment, grace_ms=grace_ms)
+        return
     imported = Imported()
-    contents: Contents | None = None
-    if not keep_moments:
-        try:
-            contents = verify(_lines(file))
-            check_schema(contents, load_package(package), other_schema=other_schema)
-        except ExportFileError as error:
-            fail(str(error))
+    contents = None if keep_moments else _verified(file, package, other_schema=other_schema)
     try:
-        with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
+        with (
+            opened(package, url, namespace, environment, grace_ms=grace_ms) as session,
+            Meter("import") as meter,
+        ):
             if contents is None:
-                _import_history(session, file, imported)
+                _import_history(session, file, imported, meter)
             else:
-                _import(session, file, contents, imported)
+                _import(session, file, contents, imported, meter)
     except (KeyboardInterrupt, typer.Exit):
         typer.echo(
             f"keyweave: stopped; {imported.written:,} documents written. Run it again for the rest.", err=True
         )
         raise typer.Exit(COULD_NOT_RUN) from None
-    if format is Format.JSON:
-        typer.echo(json.dumps({"complete": imported.complete, **asdict(imported)}))
-    else:
-        for name, number in asdict(imported).items():
-            if number or name == "written":
-                typer.echo(f"  {number:>9,}  {name.replace('_', ' ')}")
-    if not imported.complete:
-        raise typer.Exit(FOUND)
+    numbers = asdict(imported)
+    lines = [f"  {number:>9,}  {name.replace('_', ' ')}" for name, number in _notable(numbers).items()]
+    print_result(Result(not imported.complete, {"complete": imported.complete, **numbers}, lines), format)
 
 
-def _import(session: Session, file: Path, contents: Contents, imported: Imported) -> None:
+def _import_tenants(
+    files: dict[str, Path],
+    verified: dict[str, Contents],
+    format_: Format,
+    package: str | None,
+    url: str | None,
+    environment: str | None,
+    **options: Any,
+) -> None:
+    """Import each file into its tenant."""
+    outcomes = Outcomes()
+    total = sum(contents.end.documents for contents in verified.values())
+    try:
+        with tenants_of(package, url, environment, **options) as tenants, Meter("import") as meter:
+
+            def work(session: Session) -> Result:
+                tenants.open(session)
+                tenant = session.context.keyspace.namespace.tenant
+                imported, done = Imported(), sum(meter_done)
+                _import(session, files[tenant], verified[tenant], imported, meter, done, total)
+                meter_done.append(verified[tenant].end.documents)
+                numbers = asdict(imported)
+                line = ", ".join(
+                    f"{number:,} {name.replace('_', ' ')}" for name, number in _notable(numbers).items()
+                )
+                return Result(not imported.complete, {"complete": imported.complete, **numbers}, [line])
+
+            meter_done: list[int] = []
+            tenants.each_of(verified, work, outcomes)
+    except KeyboardInterrupt:
+        fail(f"stopped; {len(outcomes.rows):,} tenants are done. Run it again for the rest.")
+    outcomes.finish(format_)
+
+
+def _notable(numbers: dict[str, int]) -> dict[str, int]:
+    """Return the numbers that are worth printing."""
+    return {name: number for name, number in numbers.items() if number or name == "written"}
+
+
+def _verified(file: Path, package: str | None, *, other_schema: bool) -> Contents:
+    """Return the first and last line of a whole file; end the command if it is not one that this schema can import."""
+    try:
+        contents = verify(_lines(file))
+        check_schema(contents, load_package(package), other_schema=other_schema)
+    except ExportFileError as error:
+        fail(str(error))
+    return contents
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Return the exports in a folder by tenant; end the command for one whose name is no tenant's."""
+    files: dict[str, Path] = {}
+    try:
+        for each in sorted(folder.glob(f"*{SUFFIX}")):
+            tenant = tenant_of(each.name)
+            if tenant is None:
+                fail(
+                    f"{each} is not named as keyweave export --all-tenants names files; import it with --tenant"
+                )
+            files[tenant] = each
+    except OSError as error:
+        fail(f"cannot read {folder}: {error.strerror}")
+    if not files:
+        fail(f"{folder} has no exports")
+    return files
+
+
+def _import(
+    session: Session,
+    file: Path,
+    contents: Contents,
+    imported: Imported,
+    meter: Meter,
+    done: int = 0,
+    total: int = 0,
+) -> None:
     op = contents.end.sha256[:18]
-    done, total = 0, contents.end.documents
-    with Meter("import") as meter:
-        for batch in _batches(file):
-            session.shell.run(load(session.context, batch, op, imported))
-            done += len(batch)
-            meter.show("load", done, total, done)
+    total = total or contents.end.documents
+    for batch in _batches(file):
+        session.shell.run(load(session.context, batch, op, imported))
+        done += len(batch)
+        meter.show("load", done, total, done)
 
 
-def _import_history(session: Session, file: Path, imported: Imported) -> None:
+def _import_history(session: Session, file: Path, imported: Imported, meter: Meter) -> None:
     context = session.context
     now = session.shell.run(server_time(context, context.keyspace.partitions()[0]))
     digest, total = hashlib.sha256(), 0
@@ -122,11 +209,10 @@ def _import_history(session: Session, file: Path, imported: Imported) -> None:
         total += 1
     op, done = digest.hexdigest()[:18], 0
     rows = history(context, _lines(file), now)
-    with Meter("import") as meter:
-        while batch := list(islice(rows, _LINES)):
-            session.shell.run(load(context, batch, op, imported, referring=True))
-            done += len(batch)
-            meter.show("load", done, total, done)
+    while batch := list(islice(rows, _LINES)):
+        session.shell.run(load(context, batch, op, imported, referring=True))
+        done += len(batch)
+        meter.show("load", done, total, done)
 
 
 def _batches(file: Path) -> Iterator[list[tuple[str, bytes]]]:

@@ -35,7 +35,7 @@ from keyweave.look.question import question
 from keyweave.look.shown import one_line, plain
 from keyweave.look.words import entity_named
 from keyweave.model.entity import Entity
-from keyweave.read.execute import page
+from keyweave.read.query_page import page
 
 EPILOG = """\
 Examples, with the store in KEYWEAVE_URL:

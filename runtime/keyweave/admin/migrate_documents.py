@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from keyweave.admin.drift import GRACE, EntityOption, GraceOption
 from keyweave.admin.pace import Paced, RateOption
 from keyweave.admin.progress import Meter
+from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
     COULD_NOT_RUN,
-    FOUND,
     EnvironmentOption,
     Format,
     FormatOption,
@@ -22,8 +21,12 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
+from keyweave.admin.tenants import EPILOG as TENANTS
+from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
 from keyweave.document.rewrite import Rewrite
 from keyweave.evolution import retire
+from keyweave.integrity.survey import Observer
+from keyweave.sync.session import Session
 
 EPILOG = """\
 Examples:
@@ -38,12 +41,15 @@ code reads old names only. Purged data cannot be restored: export first. It may 
 
 Exit status: 0 nothing is left, 1 something is left (with --dry-run: something would be written), 2 could not run.
 """
+EPILOG += TENANTS
 
 
 def migrate_documents(
+    command: typer.Context,
     package: PackageOption = None,
     url: UrlOption = None,
     namespace: NamespaceOption = None,
+    all_tenants: AllTenantsOption = False,
     environment: EnvironmentOption = None,
     entity: EntityOption = None,
     purge: Annotated[
@@ -59,19 +65,34 @@ def migrate_documents(
 ) -> None:
     """Rewrite stored documents that this schema would write differently."""
     rewrite = Rewrite()
+
+    def work(session: Session, observe: Observer, *_: Any) -> Result:
+        nonlocal rewrite
+        rewrite = Rewrite()
+        flow = retire.rewrite_documents(
+            session.context,
+            rewrite,
+            entities=entity,
+            purge=purge or (),
+            dry_run=dry_run,
+            observe=Paced(observe, rate),
+        )
+        session.shell.run(flow)
+        found = bool(rewrite.overtaken or rewrite.unreadable or (dry_run and rewrite.written))
+        shape = {"dry_run": dry_run, **dataclasses.asdict(rewrite)}
+        return Result(found, shape, _lines(rewrite, dry_run=dry_run))
+
+    refuse_namespace(command, all_tenants=all_tenants)
+    grace_ms = round(grace * 1000)
+    if all_tenants:
+        each_tenant("migrate-documents", work, format, package, url, environment, grace_ms=grace_ms)
+        return
     try:
-        with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
-            meter = Meter("migrate-documents")
-            flow = retire.rewrite_documents(
-                session.context,
-                rewrite,
-                entities=entity,
-                purge=purge or (),
-                dry_run=dry_run,
-                observe=Paced(meter, rate),
-            )
-            with meter:
-                session.shell.run(flow)
+        with (
+            opened(package, url, namespace, environment, grace_ms=grace_ms) as session,
+            Meter("migrate-documents") as meter,
+        ):
+            result = work(session, meter)
     except (KeyboardInterrupt, typer.Exit):
         if rewrite.written:
             typer.echo(
@@ -79,12 +100,7 @@ def migrate_documents(
                 err=True,
             )
         raise typer.Exit(COULD_NOT_RUN) from None
-    if format is Format.JSON:
-        typer.echo(json.dumps({"dry_run": dry_run, **dataclasses.asdict(rewrite)}))
-    else:
-        typer.echo("\n".join(_lines(rewrite, dry_run=dry_run)))
-    if rewrite.overtaken or rewrite.unreadable or (dry_run and rewrite.written):
-        raise typer.Exit(FOUND)
+    print_result(result, format)
 
 
 def _lines(rewrite: Rewrite, *, dry_run: bool) -> list[str]:

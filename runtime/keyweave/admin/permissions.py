@@ -151,18 +151,29 @@ def commands(
     return sorted(needed)
 
 
-def key_pattern(keyspace: Keyspace) -> str:
-    """Return the pattern of a namespace's keys. A rule cannot contain a space or NUL, so `?` replaces each of them."""
-    return "~" + re.sub(r"[\s\x00]", "?", keyspace.pattern(), flags=re.ASCII)
+def key_pattern(keyspace: Keyspace, *, all_tenants: bool = False) -> str:
+    """Return the pattern of a namespace's keys, or of those of all tenants.
+
+    A rule cannot contain a space or NUL, so `?` replaces each of them.
+    """
+    pattern = keyspace.pattern_of_tenants() if all_tenants else keyspace.pattern()
+    return "~" + re.sub(r"[\s\x00]", "?", pattern, flags=re.ASCII)
 
 
 def rule(
-    context: Context, settings: ConnectionSettings, role: Role, user: str, *, search: bool = True
+    context: Context,
+    settings: ConnectionSettings,
+    role: Role,
+    user: str,
+    *,
+    search: bool = True,
+    all_tenants: bool = False,
 ) -> list[str]:
     """Return the words after ACL SETUSER. They set no password, and the user keeps the passwords that it has.
 
     Args:
         search: whether an application whose entities have retention may search for the entries of freed rows.
+        all_tenants: whether the keys of every tenant of the application and environment are permitted.
 
     Raises:
         ConfigurationError: the user's name has a character that access rules cannot contain.
@@ -172,5 +183,5 @@ def rule(
     searches = search and bool(context.expiring_groups)
     needed = commands(role, settings, search=searches, durability=context.durability)
     granted = [f"+{command}" for command in needed]
-    keys = key_pattern(context.keyspace)
+    keys = key_pattern(context.keyspace, all_tenants=all_tenants)
     return [user, "on", "resetkeys", "resetchannels", "clearselectors", keys, "-@all", *granted]

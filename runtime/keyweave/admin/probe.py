@@ -26,15 +26,15 @@ from keyweave.opening.prepare import prepare
 from keyweave.store.context import Context
 from keyweave.sync.shell import Shell
 
-_OPTIONS: Final = {
+_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "package": ("--package", "-p", "KEYWEAVE_PACKAGE"),
     "url": ("--url", "-u", "KEYWEAVE_URL"),
-    "namespace": ("--namespace", "-n", "KEYWEAVE_NAMESPACE"),
+    "namespace": ("--namespace", "--tenant", "-n", "KEYWEAVE_NAMESPACE"),
     "environment": ("--environment", "-e", "KEYWEAVE_ENVIRONMENT"),
     "memory_budget": ("--memory-budget", "", "KEYWEAVE_MEMORY_BUDGET"),
     "format": ("--format", "-f", ""),
 }
-"""Each option in its long and its short form, and its variable. A test compares them with those of the command."""
+"""Each option in its long and short forms, and its variable. `--all-tenants` is left to the command. A test compares them with those of the command."""
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int | None:
@@ -64,14 +64,14 @@ def _options(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[s
     rest = iter(arguments)
     for word in rest:
         name, given, value = word.partition("=")
-        option = next((each for each, forms in _OPTIONS.items() if name and name in forms[:2]), None)
+        option = next((each for each, forms in _OPTIONS.items() if name and name in forms[:-1]), None)
         if option is None or option in found or (given and not name.startswith("--")):
             return None
         value = value if given else next(rest, "")
         if not value or value.startswith("-"):
             return None
         found[option] = value
-    for option, (_, _, variable) in _OPTIONS.items():
+    for option, (*_, variable) in _OPTIONS.items():
         if option not in found and variable in environment:
             if not environment[variable]:
                 return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,9 +18,9 @@ from keyweave.admin.drift import (
     notes,
 )
 from keyweave.admin.progress import Meter
+from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
     COULD_NOT_RUN,
-    FOUND,
     EnvironmentOption,
     Format,
     FormatOption,
@@ -30,8 +29,12 @@ from keyweave.admin.target import (
     UrlOption,
     opened,
 )
+from keyweave.admin.tenants import EPILOG as TENANTS
+from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
 from keyweave.integrity import repair
 from keyweave.integrity.remedy import REASONS, REMEDIES, Repairs
+from keyweave.integrity.survey import Observer
+from keyweave.sync.session import Session
 
 EPILOG = """\
 Examples:
@@ -45,12 +48,15 @@ step, guarded by its revision, so applications may write at the same time. It ma
 
 Exit status: 0 nothing is left to do, 1 something is left (with --dry-run: something would be done), 2 could not run.
 """
+EPILOG += TENANTS
 
 
 def reindex(
+    command: typer.Context,
     package: PackageOption = None,
     url: UrlOption = None,
     namespace: NamespaceOption = None,
+    all_tenants: AllTenantsOption = False,
     environment: EnvironmentOption = None,
     entity: EntityOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and change nothing.")] = False,
@@ -60,19 +66,35 @@ def reindex(
 ) -> None:
     """Make every index match its documents again."""
     repairs = Repairs()
+
+    def work(session: Session, observe: Observer, *_: Any) -> Result:
+        nonlocal repairs
+        repairs = Repairs()
+        listing = Listing(session.context.package, wanted=show_ids)
+        flow = repair.reindex(
+            session.context,
+            repairs,
+            entities=entity,
+            dry_run=dry_run,
+            observe=observe,
+            on_drift=listing.add,
+        )
+        session.shell.run(flow)
+        found = not repairs.complete or (dry_run and bool(repairs.mended or repairs.forgotten))
+        shape = _shape(repairs, listing, dry_run=dry_run, show_ids=show_ids)
+        return Result(found, shape, _lines(repairs, listing, dry_run=dry_run))
+
+    refuse_namespace(command, all_tenants=all_tenants)
+    grace_ms = round(grace * 1000)
+    if all_tenants:
+        each_tenant("reindex", work, format, package, url, environment, grace_ms=grace_ms)
+        return
     try:
-        with opened(package, url, namespace, environment, grace_ms=round(grace * 1000)) as session:
-            listing = Listing(session.context.package, wanted=show_ids)
-            flow = repair.reindex(
-                session.context,
-                repairs,
-                entities=entity,
-                dry_run=dry_run,
-                observe=(meter := Meter("reindex")),
-                on_drift=listing.add,
-            )
-            with meter:
-                session.shell.run(flow)
+        with (
+            opened(package, url, namespace, environment, grace_ms=grace_ms) as session,
+            Meter("reindex") as meter,
+        ):
+            result = work(session, meter)
     except (KeyboardInterrupt, typer.Exit):
         if repairs.mended:
             done = "planned" if dry_run else "repaired"
@@ -80,12 +102,7 @@ def reindex(
                 f"keyweave: stopped; {repairs.mended.total():,} {done}. Run it again for the rest.", err=True
             )
         raise typer.Exit(COULD_NOT_RUN) from None
-    if format is Format.JSON:
-        typer.echo(json.dumps(_shape(repairs, listing, dry_run=dry_run, show_ids=show_ids)))
-    else:
-        typer.echo("\n".join(_lines(repairs, listing, dry_run=dry_run)))
-    if not repairs.complete or (dry_run and (repairs.mended or repairs.forgotten)):
-        raise typer.Exit(FOUND)
+    print_result(result, format)
 
 
 def _shape(repairs: Repairs, listing: Listing, *, dry_run: bool, show_ids: bool) -> dict[str, object]:

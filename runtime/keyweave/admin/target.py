@@ -64,13 +64,14 @@ UrlOption = Annotated[
         "-u",
         envvar="KEYWEAVE_URL",
         callback=not_empty("KEYWEAVE_URL"),
-        help="The store: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. Other users can see arguments: put a password in the variable.",
+        help="The store: redis://, rediss://, unix://, redis+sentinel://, redis+cluster:// or embedded:FOLDER. Other users can see arguments: put a password in the variable.",
     ),
 ]
 NamespaceOption = Annotated[
     str | None,
     typer.Option(
         "--namespace",
+        "--tenant",
         "-n",
         envvar="KEYWEAVE_NAMESPACE",
         callback=not_empty("KEYWEAVE_NAMESPACE"),

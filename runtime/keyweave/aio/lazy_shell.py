@@ -42,15 +42,15 @@ class LazyShell(Shell):
             await self._prepare(until)
         return await super().run(flow, *about, budget=budget, until=until)
 
-    async def ready(self) -> None:
-        """Connect now, unless that has been done.
+    async def ready(self, until: float | None = None) -> None:
+        """Connect now, by the monotonic time `until` if any, unless that has been done.
 
         Raises:
             StoreUnavailableError: or a subclass: the server cannot be used.
             SchemaMismatchError: the namespace holds an index with another definition.
         """
         if not self._is_ready:
-            await self._prepare(None)
+            await self._prepare(until)
 
     async def _prepare(self, until: float | None) -> None:
         finish = await self._begin(Shell(self.channel), until)

@@ -10,7 +10,7 @@ from keyweave.aio.watch import Run
 from keyweave.model.entity import Entity
 from keyweave.model.keyed import K
 from keyweave.model.page import Page
-from keyweave.read import answers, execute, gather
+from keyweave.read import answers, gather, query_page
 from keyweave.read.count import group_counts
 from keyweave.read.explain import Explanation, explain
 from keyweave.read.query import Handle
@@ -43,7 +43,7 @@ class Rows(Handle[R, K]):
         """
         query = self._query
         found: Page[R] = await self._run(
-            execute.page(self._context, query, limit, cursor), "page", query.view
+            query_page.page(self._context, query, limit, cursor), "page", query.view
         )
         return found
 
@@ -135,7 +135,9 @@ class Pairs(Generic[R, C]):
 
     __slots__ = ("_child", "_field", "_rows")
 
-    def __init__(self, rows: Rows[R, Any], child: str, field: str) -> None:
+    def __init__(self, rows: Rows[R, Any], child: str, field: str, context: Context | None = None) -> None:
+        if context is not None:
+            rows.require_namespace(context)
         self._rows: Final[Rows[R, Any]] = rows
         self._child: Final = child
         self._field: Final = field

@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 from keyweave.aio.lazy_shell import LazyShell
 from keyweave.aio.shell import Shell
 from keyweave.aio.sweeper import Sweeper
+from keyweave.aio.tenant_shell import TenantShell
 from keyweave.aio.watch import Run, report, watched_run
 from keyweave.effects import Flow
+from keyweave.errors import TenantNameError
 from keyweave.exchange.confirm import confirmed, require_confirmable
 from keyweave.exchange.handshake import handshake
 from keyweave.expiry.tend import Pace
@@ -23,6 +26,7 @@ from keyweave.opening.prepare import prepare
 from keyweave.read.strategy import BY_KEYS
 from keyweave.store.context import Context
 from keyweave.store.durability import Durability, parse_durability
+from keyweave.store.tenants import KeptTenants
 from keyweave.write.transact import transact
 
 if TYPE_CHECKING:
@@ -34,18 +38,39 @@ V = TypeVar("V")
 
 
 class Session:
-    """A shell and the context of its flows. The repositories of a transaction share the shell of their store."""
+    """A shell and the context of its flows. The repositories of a transaction share the shell of their store.
 
-    __slots__ = ("_origin", "_sweepers", "_unwatched", "_views", "context", "run", "shell")
+    Args:
+        shell: runs the flows.
+        context: their context.
+        owner: the session to which the connections belong; None if they are this one's.
+        origin: the session of the same tenant from which this one differs in its level of durability only, or None.
+    """
 
-    def __init__(self, shell: Shell, context: Context, origin: Session | None = None) -> None:
+    __slots__ = (
+        "_origin",
+        "_owner",
+        "_sweepers",
+        "_tenants",
+        "_unwatched",
+        "_views",
+        "context",
+        "run",
+        "shell",
+    )
+
+    def __init__(
+        self, shell: Shell, context: Context, owner: Session | None = None, origin: Session | None = None
+    ) -> None:
         self.shell: Final = shell
         self.context: Final = context
         self._unwatched: Final[Run] = shell.run if context.unit is None else self._run_inside
         self.run: Final = self.run_for()
+        self._owner: Final = owner
         self._origin: Final = origin
-        self._sweepers: Final[list[Sweeper]] = [] if origin is None else origin._sweepers
+        self._sweepers: WeakSet[Sweeper] | None = None
         self._views: dict[Durability | None, Any] = {}
+        self._tenants: KeptTenants | None = None
 
     def _run_inside(self, flow: Flow[T], *about: str, until: float | None = None) -> Coroutine[Any, Any, T]:
         unit = self.context.unit
@@ -97,17 +122,53 @@ class Session:
         """
         if self._origin is not None:
             return self._origin.durable(level, bind)
-        durability = parse_durability(level)
+        return self.on_level(parse_durability(level), bind)
+
+    def on_level(self, durability: Durability | None, bind: Callable[[Session], V]) -> V:
+        """Return the store of a level; the same one for each."""
         found: V | None = self._views.get(durability)
         if found is None:
-            made = bind(Session(self.shell, self.context.on_level(durability), self))
+            context = self.context.on_level(durability)
+            made = bind(Session(self.shell, context, self._owner or self, origin=self))
             found = self._views.setdefault(durability, made)
         return found
+
+    def tenant(self, name: object, bind: Callable[[Session], V]) -> V:
+        """Return the store of a tenant on the same connections and level of durability. Nothing is sent.
+
+        Args:
+            name: of the tenant.
+            bind: makes the store of a session.
+
+        Raises:
+            TenantNameError: the name is empty, too long or no text.
+        """
+        owner = self._owner or self
+        kept = owner._tenants
+        if kept is None:
+            kept = owner._tenants = KeptTenants(owner.context.policy.tenants)
+        if not isinstance(name, str):
+            raise TenantNameError("the name of a tenant must be text")
+        found: Any = kept.get(name)
+        if found is None:
+            found = kept.keep(name, bind(owner._of_tenant(name)))
+        level = self.context.durability
+        made: V = found if level == owner.context.durability else found.session.on_level(level, bind)
+        return made
+
+    def _of_tenant(self, name: str) -> Session:
+        if name == self.context.keyspace.namespace.tenant:
+            return Session(self.shell, self.context, self)
+        context = self.context.of_tenant(name)
+        return Session(TenantShell(self.shell, self.context, context), context, self)
 
     def sweeper(self, *, interval: float, share: float) -> Sweeper:
         """Return a sweeper on these connections, which is not started yet."""
         sweeper = Sweeper(self.shell, self.context, Pace(interval, share))
-        self._sweepers.append(sweeper)
+        owner = self._owner or self
+        if owner._sweepers is None:
+            owner._sweepers = WeakSet()
+        owner._sweepers.add(sweeper)
         return sweeper
 
     async def ready(self) -> None:
@@ -134,10 +195,10 @@ class Session:
         return await self.run(examine(self.context, memory_budget=memory_budget), "health")
 
     async def close(self) -> None:
-        """Stop every sweeper, then close the connections. The session of a level closes nothing: they are not its own."""
-        if self._origin is not None:
+        """Stop every sweeper, then close the connections. The session of a level or a tenant closes nothing: they are not its own."""
+        if self._owner is not None:
             return
-        for sweeper in self._sweepers:
+        for sweeper in list(self._sweepers or ()):
             await sweeper.stop()
         await self.shell.aclose()
 

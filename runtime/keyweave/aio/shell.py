@@ -50,7 +50,7 @@ class Shell:
         """Where the servers are."""
         return self.channel.settings
 
-    async def ready(self) -> None:
+    async def ready(self, until: float | None = None) -> None:
         """Connect now, if the first run is to connect. A shell whose store was opened by a URL is ready."""
 
     async def run(

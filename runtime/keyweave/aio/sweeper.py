@@ -8,10 +8,15 @@ from types import TracebackType
 from typing import Final
 
 from keyweave.aio.shell import Shell
-from keyweave.expiry.tend import Pace, SweepProgress, tend
+from keyweave.errors import KeyweaveError
+from keyweave.expiry.tend import Pace, SweepProgress, note_failure, tend
 from keyweave.store.context import Context
 
 _LOG: Final = logging.getLogger("keyweave")
+
+
+_RUNNING: Final[set[asyncio.Task[None]]] = set()
+"""The tasks of all running sweepers: an event loop holds none, and the caller need not keep the sweeper."""
 
 
 class Sweeper:
@@ -40,6 +45,8 @@ class Sweeper:
         """Start the task on the running event loop, unless it is running. Returns this sweeper."""
         if not self.running:
             self._task = asyncio.get_running_loop().create_task(self._work(), name="keyweave-sweeper")
+            _RUNNING.add(self._task)
+            self._task.add_done_callback(_RUNNING.discard)
         return self
 
     async def stop(self) -> None:
@@ -52,11 +59,22 @@ class Sweeper:
     async def _work(self) -> None:
         self._context.state.sweepers += 1
         try:
+            while not await self._ready():
+                pass
             await self._shell.run(tend(self._context, self._pace, self.progress))
         except Exception:  # noqa: BLE001 - no caller is there to receive it
             _LOG.exception("sweeper: ended by an unexpected error")
         finally:
             self._context.state.sweepers -= 1
+
+    async def _ready(self) -> bool:
+        """Connect, where the first run would; after an error pause, and return False."""
+        try:
+            await self._shell.ready()
+        except KeyweaveError as error:
+            await asyncio.sleep(note_failure(self._context, self.progress, error))
+            return False
+        return True
 
     async def __aenter__(self) -> Sweeper:
         return self.start()

@@ -240,7 +240,7 @@ def _with_sets(
     """
     single, several = verbs
     for _, member, score, names in changed:
-        value = "" if single is _REMOVE else score if type(score) is str else str(score)
+        value = score if type(score) is str else str(score)
         place = f"${len(member)}\r\n{member}\r\n${len(value)}\r\n{value}\r\n"
         if len(names) == 1:
             entries += f"{single}{_NUMBERS[views.setdefault(names[0], len(views) + 1)]}{place}"
@@ -263,7 +263,9 @@ def _difference(after: list[Sets], before: list[Sets]) -> tuple[list[Sets], list
         _, _, old_score, old_keys = before[0]
         new = [each for each in keys if each not in old_keys] if old_score == score != REVISION else keys
         gone = [each for each in old_keys if each not in keys]
-        return [(order, member, score, new)] if new else [], [(order, member, score, gone)] if gone else []
+        return [(order, member, score, new)] if new else [], (
+            [(order, member, old_score, gone)] if gone else []
+        )
     joined: list[Sets] = []
     left: list[Sets] = []
     for order, member, score, keys in after:

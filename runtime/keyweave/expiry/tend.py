@@ -85,17 +85,22 @@ def tend(context: Context, pace: Pace, progress: SweepProgress) -> Flow[None]:
         try:
             yield from tend_once(context, pace, progress)
         except KeyweaveError as error:
-            progress.failures += 1
-            progress.error = error
-            if progress.failures & (progress.failures - 1) == 0:
-                _LOG.warning("sweeper: %s (consecutive failures: %d)", error, progress.failures)
-            longest = min(_LONGEST_BACKOFF, _BACKOFF * (1 << min(progress.failures, 10)))
-            yield Sleep(context.random.uniform(longest / 2, longest))
+            yield Sleep(note_failure(context, progress, error))
         else:
             if progress.failures:
                 _LOG.info("sweeper: recovered")
             progress.failures, progress.error = 0, None
             yield Sleep(pace.interval * context.random.uniform(0.8, 1.2))
+
+
+def note_failure(context: Context, progress: SweepProgress, error: KeyweaveError) -> float:
+    """Log an error, record it in `progress`, and return the seconds to pause before the next try."""
+    progress.failures += 1
+    progress.error = error
+    if progress.failures & (progress.failures - 1) == 0:
+        _LOG.warning("sweeper: %s (consecutive failures: %d)", error, progress.failures)
+    longest = min(_LONGEST_BACKOFF, _BACKOFF * (1 << min(progress.failures, 10)))
+    return context.random.uniform(longest / 2, longest)
 
 
 def tend_once(

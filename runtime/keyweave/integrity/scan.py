@@ -30,13 +30,14 @@ class KeyScan:
     partitions that this code does not have are on any master: all are scanned for them at the end.
     """
 
-    __slots__ = ("_context", "_cursor", "_patterns", "_tags")
+    __slots__ = ("_context", "_cursor", "_known", "_patterns", "_tags")
 
     def __init__(self, context: Context) -> None:
         keyspace = context.keyspace
         self._context: Final = context
         self._patterns: Final = [keyspace.pattern(), *(keyspace.patterns() if context.clustered else ())]
         self._tags: Final = tuple(partition.tag.encode() for partition in keyspace.partitions())
+        self._known: Final = context.state.names
         self._cursor = 0
 
     @property
@@ -46,6 +47,11 @@ class KeyScan:
 
     def names(self) -> Flow[list[bytes]]:
         """Return the next names; the batch may be empty."""
+        if self._known is not None:
+            start, self._cursor = self._cursor, self._cursor + _KEYS
+            if self._cursor >= len(self._known):
+                self._patterns.clear()
+            return list(self._known[start : self._cursor])
         pattern = self._patterns[-1]
         command: Command = ("SCAN", self._cursor, "MATCH", pattern, "COUNT", _KEYS)
         ((cursor, names),) = yield from ask(self._context, (command,))

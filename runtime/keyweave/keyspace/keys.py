@@ -23,13 +23,21 @@ from typing import Any, Final
 
 import msgspec
 
-from keyweave.errors import ConfigurationError
+from keyweave.errors import ConfigurationError, TenantNameError
 from keyweave.keyspace.spread import index_of, tag_of
 from keyweave.model.entity import Entity
 
 _VALUE_ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A"})
 _ESCAPED: Final = re.compile(r"(?:[^%]|%25|%3A)*", re.DOTALL)
 _TAG_ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"})
+
+LONGEST_TENANT: Final = 500
+"""The most characters of a tenant's name: it is in every key, and may come from a request."""
+
+
+def tag_text(part: str) -> str:
+    """Return a part of a namespace as a hash tag contains it. No two parts have the same text, and none has a colon or brace."""
+    return part.translate(_TAG_ESCAPES)
 
 
 def escape(value: str) -> str:
@@ -63,10 +71,10 @@ class Namespace(msgspec.Struct, frozen=True):
         app: name of the application.
         version: generation of its keyspace, such as `v1`.
         environment: such as `dev` or `production`.
-        tenant: any non-empty string; each test uses a new one.
+        tenant: any text of 1 to 500 characters; each test uses a new one.
 
     Raises:
-        ConfigurationError: a part is empty, not a string, or not valid Unicode text.
+        ConfigurationError: a part is empty, not a string, or not valid Unicode text; of the tenant a `TenantNameError`.
     """
 
     app: str
@@ -82,17 +90,26 @@ class Namespace(msgspec.Struct, frozen=True):
             ("tenant", self.tenant),
         ):
             checked: object = value
+            error = TenantNameError if part == "tenant" else ConfigurationError
             if not isinstance(checked, str) or not checked:
-                raise ConfigurationError(f"namespace: {part} must be a non-empty string")
+                raise error(f"namespace: {part} must be a non-empty string")
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise ConfigurationError(f"namespace: {part} is not valid Unicode text") from None
+                raise error(f"namespace: {part} is not valid Unicode text") from None
+        if len(self.tenant) > LONGEST_TENANT:
+            raise TenantNameError(
+                f"namespace: tenant has {len(self.tenant):,} characters; at most {LONGEST_TENANT} are permitted"
+            )
 
     def prefix(self) -> str:
         """Return the part of every hash tag before the group."""
-        parts = (self.app, self.version, self.environment, self.tenant)
-        return ":".join([part.translate(_TAG_ESCAPES) for part in parts])
+        return f"{self.application()}:{tag_text(self.tenant)}"
+
+    def application(self) -> str:
+        """Return the part of every hash tag before the tenant."""
+        parts = (self.app, self.version, self.environment)
+        return ":".join([tag_text(part) for part in parts])
 
 
 class Partition:
@@ -235,6 +252,18 @@ class Keyspace:
         """The number of partitions of each group."""
         return {group: len(every) for group, every in self._partitions.items()}
 
+    def of_tenant(self, tenant: str) -> Keyspace:
+        """Return the keyspace of another tenant of the same application and environment, with one partition of each group.
+
+        How many the tenant has is learned from its own registry.
+
+        Raises:
+            TenantNameError: the name is empty, too long or no text.
+        """
+        own = self.namespace
+        namespace = Namespace(own.app, own.version, own.environment, tenant)
+        return Keyspace(namespace, dict.fromkeys(self._partitions, 1), self._stored)
+
     def partition(self, group: str, value: str | None = None) -> Partition:
         """Return the partition of `group` that holds rows whose `partition_by` field has `value`.
 
@@ -269,6 +298,10 @@ class Keyspace:
     def pattern(self) -> str:
         """Return a SCAN pattern that matches every key of this namespace and no other."""
         return f"{{{_literally(self.namespace.prefix())}:*"
+
+    def pattern_of_tenants(self) -> str:
+        """Return a SCAN pattern that matches every key of all tenants of this application and environment, and no other."""
+        return f"{{{_literally(self.namespace.application())}:*"
 
     def patterns(self) -> list[str]:
         """Return SCAN patterns that each match the keys of one partition and no other."""

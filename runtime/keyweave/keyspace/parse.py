@@ -136,7 +136,7 @@ class Locator:
             return ParsedKey(key, KeyKind.FOREIGN)
         head, colon, tail = rest.partition(":")
         entity = self.entity(partition, head)
-        if entity is not None and tail:
+        if entity is not None and colon:  # a key of the type string may be empty
             return ParsedKey(key, KeyKind.DOCUMENT, partition, entity, rest=tail)
         index = self._indexes.get(head)
         if index is not None and index.entity.group == partition.group:

@@ -22,10 +22,11 @@ from keyweave.model.exact import EXACT
 from keyweave.model.page import Page, check_limit
 from keyweave.partitioned import whereabouts
 from keyweave.partitioned.inside import inside
-from keyweave.read import answers, execute, explain, gather
-from keyweave.read.execute import Answer, answer_to, list_of, read_rows, sort_key
+from keyweave.read import answers, explain, gather, query_page
+from keyweave.read.execute import Answer, answer_to, read_rows, sort_key
 from keyweave.read.plan import checked
 from keyweave.read.query import Query
+from keyweave.read.query_page import list_of
 from keyweave.read.rank import Rank, position_at
 from keyweave.read.words import words_of
 from keyweave.store.context import Context
@@ -280,7 +281,7 @@ def group_counts(
 
 
 _OVER_MANY: Final[dict[Callable[..., Any], Callable[..., Flow[Any]]]] = {
-    execute.page: _page,
+    query_page.page: _page,
     answers.list_rows: _list,
     answers.first: _first,
     answers.one: _one,

@@ -37,7 +37,7 @@ _ZEROS: Final[dict[str, Any]] = {"int": 0, "float": 0.0, "Decimal": Decimal(0), 
 
 
 def list_rows(context: Context, query: Query) -> Flow[list[Any]]:
-    """Return every row of a query once, read page by page without a limit on their number; errors as for `execute.page`."""
+    """Return every row of a query once, read page by page without a limit on their number; errors as for `query_page.page`."""
     if context.router is not None:
         return list((yield from context.router.query(list_rows, context, query)))
     return (yield from rows_of(context, (yield from answer_to(context, query, checked(query)))))
@@ -64,7 +64,7 @@ def _without_repeats(key_of: Callable[[Any], Any], rows: list[Any]) -> list[Any]
 
 
 def first(context: Context, query: Query) -> Flow[Any]:
-    """Return the first row of a query, or None; errors as for `execute.page`."""
+    """Return the first row of a query, or None; errors as for `query_page.page`."""
     if context.router is not None:
         return (yield from context.router.query(first, context, query))
     rows = yield from _leading(context, query, 1)
@@ -77,7 +77,7 @@ def one(context: Context, query: Query) -> Flow[Any]:
     Raises:
         NotFoundError: the entity's own error, when there is no row.
         MultipleRowsError: there are several.
-        ValidationError, UnboundedQueryError, ViewNotBuiltError: as for `execute.page`.
+        ValidationError, UnboundedQueryError, ViewNotBuiltError: as for `query_page.page`.
     """
     if context.router is not None:
         return (yield from context.router.query(one, context, query))
@@ -97,7 +97,7 @@ def _leading(context: Context, query: Query, limit: int) -> Flow[list[Any]]:
 
 
 def count(context: Context, query: Query) -> Flow[int]:
-    """Return the number of rows of a query, without documents where views cover the filters; errors as for `execute.page`."""
+    """Return the number of rows of a query, without documents where views cover the filters; errors as for `query_page.page`."""
     if context.router is not None:
         return int((yield from context.router.query(count, context, query)))
     conditions = checked(query)
@@ -129,7 +129,7 @@ def _countable(context: Context, answer: Answer) -> bool:
 
 
 def exists(context: Context, query: Query) -> Flow[bool]:
-    """Return whether a query has a row, without documents where views cover the filters; errors as for `execute.page`."""
+    """Return whether a query has a row, without documents where views cover the filters; errors as for `query_page.page`."""
     if context.router is not None:
         return bool((yield from context.router.query(exists, context, query)))
     conditions = checked(query)
@@ -146,7 +146,7 @@ def exists(context: Context, query: Query) -> Flow[bool]:
 def keys(context: Context, query: Query) -> Flow[list[Any]]:
     """Return the keys of all rows of a query in order, without documents where views cover the filters.
 
-    Errors as for `execute.page`.
+    Errors as for `query_page.page`.
     """
     if context.router is not None:
         return list((yield from context.router.query(keys, context, query)))
@@ -204,8 +204,8 @@ def total(context: Context, query: Query, field: str) -> Flow[Any]:
     """Return the sum of a field over all rows of a query. Reads their documents; null counts as nothing.
 
     Raises:
-        ValidationError: the field is not numeric; and as for `execute.page`.
-        UnboundedQueryError, ViewNotBuiltError: as for `execute.page`.
+        ValidationError: the field is not numeric; and as for `query_page.page`.
+        UnboundedQueryError, ViewNotBuiltError: as for `query_page.page`.
     """
     if context.router is not None:
         return (yield from context.router.query(total, context, query, field))
@@ -225,14 +225,14 @@ def total(context: Context, query: Query, field: str) -> Flow[Any]:
 
 
 def lowest(context: Context, query: Query) -> Flow[Any]:
-    """Return the lowest value of the order of a query, or None without rows; errors as for `execute.page`."""
+    """Return the lowest value of the order of a query, or None without rows; errors as for `query_page.page`."""
     if context.router is not None:
         return (yield from context.router.query(lowest, context, query))
     return (yield from _end(context, query, descending=False))
 
 
 def highest(context: Context, query: Query) -> Flow[Any]:
-    """Return the highest value of the order of a query, or None without rows; errors as for `execute.page`."""
+    """Return the highest value of the order of a query, or None without rows; errors as for `query_page.page`."""
     if context.router is not None:
         return (yield from context.router.query(highest, context, query))
     return (yield from _end(context, query, descending=True))

@@ -9,24 +9,21 @@ import msgspec
 
 from keyweave.changes.change import score_number
 from keyweave.effects import Flow
-from keyweave.model.cursor import Position, read_cursor, write_cursor
+from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
-from keyweave.model.keytext import check_value, key_text
 from keyweave.model.member import text_member
-from keyweave.model.numbering import IntKey
-from keyweave.model.page import MAX_LIMIT, Page, check_limit
+from keyweave.model.page import MAX_LIMIT
 from keyweave.model.record import Record, memory_of
-from keyweave.read.conditions import Conditions, stretch_of
+from keyweave.read.conditions import Conditions
 from keyweave.read.ends import score_of_value
 from keyweave.read.get import find, find_by, get_many
 from keyweave.read.join import Condition, joined, keep_having
 from keyweave.read.match import matches
 from keyweave.read.page import read_streams
-from keyweave.read.plan import Plan, checked, plan_of
+from keyweave.read.plan import Plan, plan_of
 from keyweave.read.query import MOMENTS, Query, in_text
 from keyweave.read.rank import between, position_at, rank_of
-from keyweave.read.stream import Stream, ends_of
-from keyweave.read.words import words_of
+from keyweave.read.stream import Stream
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
@@ -60,70 +57,6 @@ class Answer(msgspec.Struct, frozen=True):
     def plain(self) -> bool:
         """Whether the rows are those of the streams, without a comparison."""
         return self.exact and not any(plan.fixed or plan.access is not None for plan in self.plans)
-
-
-def page(context: Context, query: Query, limit: int, cursor: str | None) -> Flow[Page[Any]]:
-    """Return one page of a query.
-
-    Args:
-        query: what to read.
-        limit: maximum number of rows, 1 to 1000.
-        cursor: where the page begins, from an earlier page of the query; None for the first page.
-
-    Raises:
-        ValidationError: the limit, the order, a filter, a value or a predicate is not valid.
-        InvalidCursorError: the cursor is damaged or belongs to another query.
-        UnboundedQueryError: no view bounds the query, and it does not allow to scan.
-        ViewNotBuiltError: a view that the query needs is not built.
-    """
-    if context.router is not None:
-        found: Page[Any] = yield from context.router.query(page, context, query, limit, cursor)
-        return found
-    if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
-        check_limit(limit, query.entity.name)
-    entity, newest = query.entity, query.descending
-    stream = list_of(query)
-    conditions = checked(query) if stream is None else []
-    words, start = b"", None
-    if cursor is not None:
-        words = words_of(query, stream)
-        start = read_cursor(context.state.cursors, cursor, entity.name, query.order, newest, words)
-    if stream is not None:
-        # The fast path: most pages are of one list.
-        rows, end = yield from read_streams(context, entity, (stream,), limit, start, newest)
-    else:
-        answer = yield from answer_to(context, query, conditions)
-        rows, end = yield from read_rows(context, answer, limit, start)
-    if end is None:
-        return Page(rows, None)
-    return Page(rows, write_cursor(context.state.cursors, end, words or words_of(query, stream)))
-
-
-def list_of(query: Query) -> Stream | None:
-    """Return the list of a view, or the stretch of it, that a query asks for and nothing else; None for any other query.
-
-    Raises:
-        ValidationError: a value does not fit its field.
-    """
-    part, entity = query.parts[0], query.entity
-    if len(query.parts) > 1 or not part.view or part.having or part.filters:
-        return None
-    view = entity.views[part.view]
-    if view.order != query.order:
-        return None
-    texts = []
-    for name, value in zip(view.selecting, part.values, strict=True):
-        kind = entity.filters[name] if name != view.each else entity.filters[name][5:-1]
-        if type(value) is not str or kind != "str" or not value.isascii():
-            checked_value = check_value(value, kind, entity=entity.name, field=name)
-            text = key_text(IntKey(checked_value) if name in entity.referring else checked_value)
-        else:
-            text = value  # check_value and key_text would return it as well
-        texts.append(text.strip() if name in entity.trimmed else text)
-    if not part.stretches:
-        return Stream(view, tuple(texts))
-    ends = stretch_of(entity, query.order, part.stretches)
-    return Stream(view, tuple(texts), ends_of(*ends)) if ends is not None else None
 
 
 def answer_to(context: Context, query: Query, conditions: Sequence[Conditions]) -> Flow[Answer]:

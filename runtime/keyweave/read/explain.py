@@ -79,7 +79,7 @@ class Explanation:
 
 
 def explain(context: Context, query: Query, limit: int = 50) -> Flow[Explanation]:
-    """Return how a page of `limit` rows of a query is executed, without reading a document; errors as for `execute.page`."""
+    """Return how a page of `limit` rows of a query is executed, without reading a document; errors as for `query_page.page`."""
     check_limit(limit, query.entity.name)
     if context.router is not None:
         found: Explanation = yield from context.router.query(explain, context, query, limit)

@@ -14,13 +14,14 @@ from keyweave.model.keytext import checked_text
 from keyweave.model.page import Page
 from keyweave.model.record import Record
 from keyweave.read.answers import rows_of
-from keyweave.read.execute import Answer, answer_to, page, read_rows
+from keyweave.read.execute import Answer, answer_to, read_rows
 from keyweave.read.get import find, is_live
 from keyweave.read.lock import find_for_update_with
 from keyweave.read.match import matches
 from keyweave.read.page import all_pages, most_members, page_call, read_replies, read_reply
 from keyweave.read.plan import checked
 from keyweave.read.query import Query, view_query
+from keyweave.read.query_page import page
 from keyweave.read.stream import Stream
 from keyweave.store.context import Context
 

@@ -125,10 +125,9 @@ class Having(msgspec.Struct, frozen=True, gc=False):
 
 def _descends(entity: Entity[Any], parts: tuple[Part, ...], order: str) -> bool:
     """Return whether an order begins with the highest value by default: that of views in their own order, if they agree."""
-    if len(parts) == 1 and parts[0].view:
-        view = entity.views[parts[0].view]  # a single page asks three times, so this makes no set
-        if view.order == order:
-            return view.descending
+    if len(parts) == 1:  # a single page asks three times, so this makes no set
+        view = entity.views[parts[0].view] if parts[0].view else None
+        return view.descending if view is not None and view.order == order else not in_text(entity, order)
     ways = {
         entity.views[part.view].descending if part.view and entity.views[part.view].order == order else None
         for part in parts
@@ -185,7 +184,12 @@ class Handle(KeyedRows[T, K]):
         return self._with(self._query.ordered(order))
 
     def having(self, rows: Handle[Any, Any], via: str = "") -> Self:
-        """Only rows to which one of `rows` refers; `via` is the field of the reference, if there are several."""
+        """Only rows to which one of `rows` refers; `via` is the field of the reference, if there are several.
+
+        Raises:
+            ValidationError: the handles are of two tenants or namespaces.
+        """
+        self.require_namespace(rows._context)
         return self._with(self._query.where_having(Having(rows._query, via)))
 
     def scan(self) -> Self:
@@ -196,9 +200,22 @@ class Handle(KeyedRows[T, K]):
         """Rows in either handle, each once, in their common order.
 
         Raises:
-            ValidationError: the handles have other entities, orders or directions.
+            ValidationError: the handles have other entities, orders or directions, or are of two tenants or namespaces.
         """
+        self.require_namespace(other._context)
         return self._with(self._query.or_(other._query))
+
+    def require_namespace(self, context: Context) -> None:
+        """Refuse to be combined with rows of another namespace: a query is answered with the rows of one.
+
+        Raises:
+            ValidationError: `context` is that of another tenant or namespace.
+        """
+        own, its = self._context.keyspace, context.keyspace
+        if own is not its and own.namespace != its.namespace:
+            name = self._query.entity.name
+            rule = "rows of two tenants or namespaces cannot be combined"
+            raise ValidationError(f"{name}: {rule}", entity=name, rule=rule)
 
     def _with(self, query: Query) -> Self:
         return type(self)(self._run, self._context, query)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -11,11 +12,13 @@ from uuid import UUID
 import msgspec
 
 from keyweave.model.exact import decimal_text
-from keyweave.query import Predicate
+from keyweave.model.moment import to_micros
+from keyweave.query import Predicate, Range
 from keyweave.read.ends import score_of_value
 from keyweave.read.query import Part, Query
 from keyweave.read.stream import Stream
 
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -31,15 +34,30 @@ def _words(query: Query) -> list[Any]:
 
 
 def _part_words(part: Part) -> list[Any]:
-    having = [[each.via, _words(each.rows)] for each in part.having]
-    return [part.view, _canonical(part.values), _canonical(part.filters), _canonical(part.stretches), having]
+    filters, stretches = part.filters, part.stretches
+    return [
+        part.view,
+        [_canonical(each) for each in part.values],
+        [[name, _canonical(filters[name])] for name in sorted(filters)],
+        _canonical(stretches) if stretches else (),
+        [[each.via, _words(each.rows)] for each in part.having],
+    ]
 
 
 def _canonical(value: Any) -> Any:
     """Return a filter's value or predicate as plain values, the same for equal filters in every process."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is datetime:
+        return to_micros(value)
+    if kind is Range:
+        return ["Range", _canonical(value.low), _canonical(value.high)]
+    if kind is tuple or kind is list:
+        return [_canonical(each) for each in value]
     if isinstance(value, Predicate):
         parts = [_canonical(getattr(value, each.name)) for each in fields(value)]
-        return [type(value).__name__, *parts]
+        return [kind.__name__, *parts]
     if isinstance(value, tuple | list):
         return [_canonical(each) for each in value]
     if isinstance(value, Mapping):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from typing import Any, Final
 
 import msgspec
 
-from keyweave.model.entity import View
+from keyweave.model.entity import Entity, Unique, View
 
 
 class AccessPath(msgspec.Struct, frozen=True):
@@ -27,6 +28,44 @@ class AccessPath(msgspec.Struct, frozen=True):
     def views(self) -> tuple[View, ...]:
         """The readable views, then the narrowing ones."""
         return (*self.readable, *self.narrowing)
+
+
+class FilteredList(msgspec.Struct, frozen=True):
+    """A list that has exactly the rows of a kind of filters, in their order.
+
+    Attributes:
+        view: the view.
+        ranges: the filters that are stretches of its order.
+    """
+
+    view: View
+    ranges: tuple[str, ...]
+
+
+class FilteredLists:
+    """What the planner has chosen for filters of an entity, where its choice depends on their kinds alone.
+
+    Attributes:
+        conditional: the fields on whose values conditions of indexes depend, and so does the choice.
+        known: the chosen lists by kind of filters.
+    """
+
+    __slots__ = ("conditional", "known")
+
+    _MOST: Final = 1024
+
+    def __init__(self, entity: Entity[Any]) -> None:
+        indexes: tuple[View | Unique, ...] = (*entity.views.values(), *entity.uniques.values())
+        self.conditional: Final = frozenset(
+            [condition.field for index in indexes for condition in index.conditions or ()]
+        )
+        self.known: Final[dict[Hashable, FilteredList]] = {}
+
+    def remember(self, kind: Hashable, chosen: FilteredList) -> None:
+        """Remember a choice. A program has few kinds of filters, but conditions may depend on many values."""
+        if len(self.known) >= self._MOST:
+            self.known.clear()
+        self.known[kind] = chosen
 
 
 def access_path_of(ordered: Iterable[View], others: Iterable[View]) -> AccessPath:

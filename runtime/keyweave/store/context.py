@@ -102,7 +102,7 @@ class Context:
             Recent(self.policy.remembered),
             cursors=self.secret(SECRET_LENGTH),
         )
-        state.root = self
+        state.policy = self.policy
         derived = {
             "state": state,
             "unbuilt": state.unbuilt,
@@ -148,8 +148,7 @@ class Context:
         """
         if self.router is None and not self.homing:
             return self
-        root = self.state.root
-        usual = self.unit is None and self.policy is root.policy and self.unbuilt is root.unbuilt
+        usual = self.unit is None and self.policy is self.state.policy and self.unbuilt is self.state.unbuilt
         name = (partition.tag, self.durability)
         found: Context | None = self.state.parts.get(name) if usual else None
         if found is None or found.strategy is not self.strategy:
@@ -161,6 +160,31 @@ class Context:
             if usual:
                 self.state.parts[name] = found
         return found
+
+    def of_tenant(self, tenant: str) -> Context:
+        """Return the context of another tenant of this store; see `StoreState.of_tenant`.
+
+        Raises:
+            TenantNameError: the name is empty, too long or no text.
+        """
+        keyspace = self.keyspace.of_tenant(tenant)
+        # A state may be forgotten after a few writes and made anew. A count that begins at random keeps the share of writes that sweep.
+        begun = self.random.randrange(self.policy.sweep_every) if self.policy.sweep_every else 0
+        state = self.state.of_tenant(tenant, self.secret(SECRET_LENGTH), begun)
+        return self._with(
+            keyspace=keyspace,
+            state=state,
+            unbuilt=state.unbuilt,
+            router=None,
+            homing=False,
+            placing=Placing(),
+        )
+
+    def learn_server(self, other: Context) -> None:
+        """Take over what another context of the same store learned of the server when it connected."""
+        self.state.settings_hidden = other.state.settings_hidden
+        if self.strategy is not other.strategy:
+            self.learn(other.strategy)
 
     def without_retries(self) -> Context:
         """Return a copy that raises the first failure instead of retrying."""

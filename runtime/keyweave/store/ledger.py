@@ -30,6 +30,10 @@ GIVEN_UP: Final = f"{2**53 - 1} NEVER"
 """What a repair writes into a damaged slot. The number is higher than that of any plan, so none uses the slot again, and an
 outcome that was in it stays unknown."""
 
+_RENEWALS: Final = 10_000
+"""Most partitions of which the last renewal is remembered: a store with many tenants writes in many. A ledger whose renewal was
+forgotten is renewed again."""
+
 _ANSWER: Final = re.compile(rb"\d{1,16} (?:NEVER|OK(?: \d{1,16} \d{1,16} \d{1,16})*)")
 
 _UNSETTLED: Final = 10_000
@@ -123,6 +127,8 @@ class Ledger:
 
     def renewed(self, partition: str) -> None:
         """A plan that was to extend the life of the ledger in a partition was applied."""
+        if len(self._renewed) >= _RENEWALS:
+            self._renewed.clear()
         self._renewed[partition] = self._monotonic()
 
 

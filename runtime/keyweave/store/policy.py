@@ -28,6 +28,7 @@ class Policy:
         sweep_every: one of this many writes also sweeps; 0 for never.
         sweep_rows: maximum number of rows that such a write sweeps, with the rows that refer to them.
         remembered: maximum number of recently written rows that a process remembers for its next write; 0 for none.
+        tenants: maximum number of tenants whose stores a store keeps between two calls of `tenant`, so that each is opened once.
         command_words: the most words that one command may have, its name included; None for any number. A server that refuses
             longer commands needs it.
     """
@@ -44,4 +45,5 @@ class Policy:
     sweep_every: int = 64
     sweep_rows: int = 64
     remembered: int = 1024
+    tenants: int = 1000
     command_words: int | None = None

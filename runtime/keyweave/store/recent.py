@@ -29,7 +29,7 @@ class Recent:
     __slots__ = ("_slots",)
 
     def __init__(self, slots: int) -> None:
-        self._slots: Final[list[_Slot]] = [None] * slots
+        self._slots: list[_Slot] = [None] * slots
 
     def put(self, entity: str, key: str, stored: Stored) -> None:
         """Cache what a write left in the store."""
@@ -47,3 +47,31 @@ class Recent:
         if slot is None or slot[0] != entity or slot[1] != key:
             return None
         return slot[2]
+
+    def of_tenant(self, tenant: str) -> RecentOfTenant:
+        """Return the cache of a tenant of the same store. It shares the slots, so memory does not grow with tenants."""
+        return RecentOfTenant(self._slots, tenant)
+
+
+class RecentOfTenant(Recent):
+    """The rows of one tenant in the cache of its store.
+
+    A tenant's rows are cached under the tenant's name, a slash and the entity's name. Names of entities have no slash, so neither
+    two tenants nor a tenant and the store itself have a name in common.
+    """
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, slots: list[_Slot], tenant: str) -> None:
+        super().__init__(0)
+        self._slots = slots
+        self._prefix: Final = f"{tenant}/"
+
+    def put(self, entity: str, key: str, stored: Stored) -> None:  # noqa: D102 - Recent
+        super().put(self._prefix + entity, key, stored)
+
+    def drop(self, entity: str, key: str) -> None:  # noqa: D102 - Recent
+        super().drop(self._prefix + entity, key)
+
+    def get(self, entity: str, key: str) -> Stored | None:  # noqa: D102 - Recent
+        return super().get(self._prefix + entity, key)

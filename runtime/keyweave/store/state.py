@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyweave.store.access_path import Candidates
+from keyweave.store.access_path import Candidates, FilteredLists
 from keyweave.store.clock import ServerClock
 from keyweave.store.durability import Durability
 from keyweave.store.ledger import Ledger
 from keyweave.store.placing import KnownHomes, Placing
+from keyweave.store.policy import Policy
 from keyweave.store.recent import Recent
 from keyweave.store.stats import Stats
 from keyweave.store.turns import LockQueue, Turns
@@ -34,15 +35,17 @@ class StoreState:
         swept_by_writes: number of rows that writes have swept. A sweeper pauses longer for them.
         cursors: the secret that encrypts cursors: the namespace's, or one of this store's own until that is known.
         access_paths: cached candidates of filters, by entity, order and filtered fields.
+        filtered_lists: what was chosen for filters that one list serves, by the entity's name.
         searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
             `keyweave.expiry.search`. An operation takes one out while it works on it.
         lockers: transactions that lock one row, by the key of the lock; see `keyweave.read.lock`.
         confirmable: the levels of durability on which the server is known to confirm writes.
         levels: the contexts of writes that are confirmed on a level of their own.
-        root: the context with which the store was opened.
+        policy: the policy with which the store was opened.
         parts: its copies that are in one partition, by the partition's tag and the level of durability.
         placings: what is kept for each partition, by its tag, in a store with several partitions of a group.
         homes: where rows were that this process met, in a store with several partitions of a group.
+        names: the names of all keys of the namespace, where one scan has found those of many namespaces; None: each walk scans.
     """
 
     ledger: Ledger
@@ -58,11 +61,37 @@ class StoreState:
     unsweepable: int = 0
     swept_by_writes: int = 0
     access_paths: dict[tuple[Hashable, ...], Candidates] = field(default_factory=dict)
+    filtered_lists: dict[str, FilteredLists] = field(default_factory=dict)
     searches: dict[str, Any] = field(default_factory=dict)
     lockers: Turns[LockQueue] = field(default_factory=lambda: Turns(LockQueue))
     confirmable: set[Durability] = field(default_factory=set)
     levels: dict[Durability | None, Any] = field(default_factory=dict, repr=False)
-    root: Any = field(default=None, repr=False)
+    policy: Policy | None = field(default=None, repr=False)
     parts: dict[tuple[str, Durability | None], Any] = field(default_factory=dict, repr=False)
     placings: dict[str, Placing] = field(default_factory=dict)
     homes: KnownHomes = field(default_factory=KnownHomes)
+    names: Sequence[bytes] | None = field(default=None, repr=False)
+
+    def of_tenant(self, tenant: str, cursors: bytes, writes: int) -> StoreState:
+        """Return the state of a tenant of this store.
+
+        What concerns the server or the schema is shared: ledger, clock, levels that the server confirms, candidates of filters and
+        counters. What concerns rows or indexes is the tenant's own; the rows that are remembered only share their slots.
+
+        Args:
+            tenant: its name.
+            cursors: the secret of its cursors until that of the namespace is known.
+            writes: where its count of writes begins.
+        """
+        return StoreState(
+            self.ledger,
+            self.clock,
+            self.recent.of_tenant(tenant),
+            cursors=cursors,
+            stats=self.stats,
+            settings_hidden=self.settings_hidden,
+            writes=writes,
+            access_paths=self.access_paths,
+            confirmable=self.confirmable,
+            policy=self.policy,
+        )

@@ -17,8 +17,8 @@ from keyweave.model.entity import Entity
 from keyweave.model.moment import from_micros
 from keyweave.model.record import Record
 from keyweave.read.answers import count
-from keyweave.read.execute import page
 from keyweave.read.explain import explain
+from keyweave.read.query_page import page
 from keyweave.sync.session import Session
 
 LIMIT: Final = 25

@@ -45,15 +45,15 @@ class LazyShell(Shell):
             self._prepare(until)
         return super().run(flow, *about, sleep=sleep, budget=budget, until=until)
 
-    def ready(self) -> None:
-        """Connect now, unless that has been done.
+    def ready(self, until: float | None = None) -> None:
+        """Connect now, by the monotonic time `until` if any, unless that has been done.
 
         Raises:
             StoreUnavailableError: or a subclass: the server cannot be used.
             SchemaMismatchError: the namespace holds an index with another definition.
         """
         if not self._is_ready:
-            self._prepare(None)
+            self._prepare(until)
 
     def _prepare(self, until: float | None) -> None:
         finish = self._begin(Shell(self.channel), until)

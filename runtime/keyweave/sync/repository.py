@@ -81,6 +81,14 @@ class RepositoryOfRecords(Keyed[R, K, N, V]):
         """
         return self._run(_save.save(self._context, self._entity, record), "save")
 
+    def save_many(self, records: Iterable[R]) -> list[R | KeyweaveError]:
+        """Write loaded records back in few round trips, as if by `save`, one after another; otherwise as `create_many`.
+
+        Returns:
+            For each record in order: the record, or the error.
+        """
+        return self._run(_many.save_many(self._context, self._entity, records), "save_many")
+
     def upsert(self, record: R) -> R:
         """Insert a row, or replace everything but its time of creation; the last write wins.
 

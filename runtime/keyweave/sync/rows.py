@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from keyweave.model.entity import Entity
 from keyweave.model.keyed import K
 from keyweave.model.page import Page
-from keyweave.read import answers, execute, gather
+from keyweave.read import answers, gather, query_page
 from keyweave.read.count import group_counts
 from keyweave.read.explain import Explanation, explain
 from keyweave.read.query import Handle
@@ -42,7 +42,7 @@ class Rows(Handle[R, K]):
             InvalidCursorError: the cursor is damaged, or belongs to another query.
         """
         query = self._query
-        found: Page[R] = self._run(execute.page(self._context, query, limit, cursor), "page", query.view)
+        found: Page[R] = self._run(query_page.page(self._context, query, limit, cursor), "page", query.view)
         return found
 
     def batches(self, size: int = 200) -> Iterator[builtins.list[R]]:
@@ -132,7 +132,9 @@ class Pairs(Generic[R, C]):
 
     __slots__ = ("_child", "_field", "_rows")
 
-    def __init__(self, rows: Rows[R, Any], child: str, field: str) -> None:
+    def __init__(self, rows: Rows[R, Any], child: str, field: str, context: Context | None = None) -> None:
+        if context is not None:
+            rows.require_namespace(context)
         self._rows: Final[Rows[R, Any]] = rows
         self._child: Final = child
         self._field: Final = field

@@ -48,7 +48,7 @@ class Shell:
         """Where the servers are."""
         return self.channel.settings
 
-    def ready(self) -> None:
+    def ready(self, until: float | None = None) -> None:
         """Connect now, if the first run is to connect. A shell whose store was opened by a URL is ready."""
 
     def run(

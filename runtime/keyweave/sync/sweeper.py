@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 from weakref import WeakSet
 
-from keyweave.expiry.tend import Pace, SweepProgress, tend
+from keyweave.errors import KeyweaveError
+from keyweave.expiry.tend import Pace, SweepProgress, note_failure, tend
 from keyweave.store.context import Context
 from keyweave.sync.shell import Shell
 
@@ -68,6 +70,8 @@ class Sweeper:
 
         self._context.state.sweepers += 1
         try:
+            while not self._ready(sleep):
+                pass
             self._shell.run(tend(self._context, self._pace, self.progress), sleep=sleep)
         except _Stopped:
             pass
@@ -75,6 +79,15 @@ class Sweeper:
             _LOG.exception("sweeper: ended by an unexpected error")
         finally:
             self._context.state.sweepers -= 1
+
+    def _ready(self, sleep: Callable[[float], object]) -> bool:
+        """Connect, where the first run would; after an error pause, and return False."""
+        try:
+            self._shell.ready()
+        except KeyweaveError as error:
+            sleep(note_failure(self._context, self.progress, error))
+            return False
+        return True
 
     def forget(self) -> None:
         """Reset in a forked child: the thread runs in the parent only."""

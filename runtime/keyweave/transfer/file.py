@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -24,6 +25,11 @@ from keyweave.model.entity import Package
 FORMAT: Final = 1
 
 _encode: Final = msgspec.json.encode
+
+SUFFIX: Final = ".ndjson"
+"""How the file of a tenant ends."""
+
+_PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -181,3 +187,20 @@ def _read_header(line: bytes) -> Header:
             f"the file has format {header.keyweave_export}; this release reads format {FORMAT}"
         )
     return header
+
+
+def file_of(tenant: str) -> str:
+    """Return the name of the file with the export of a tenant.
+
+    Capital letters are escaped as well: some file systems do not distinguish them.
+    """
+    return "".join([chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in tenant.encode()]) + SUFFIX
+
+
+def tenant_of(file: str) -> str | None:
+    """Return the tenant whose export has this name; None for any other name."""
+    try:
+        tenant = unquote(file.removesuffix(SUFFIX), errors="strict")
+    except UnicodeDecodeError:
+        return None
+    return tenant if tenant and file_of(tenant) == file else None

@@ -65,8 +65,28 @@ def _document(context: Context, text: bytes, now: int) -> tuple[str, bytes]:
     if entity is None:
         raise ExportFileError(f"this schema has no entity {line.entity!r}")
     record: Any = msgspec.json.decode(line.row, type=entity.record)
-    prepared = context.codec(entity).prepare(record, None)
     created, updated = _moments(entity, line, record)
+    _, document = dated(context, entity, record, created, updated, now)
+    return entity.name, document
+
+
+def dated(
+    context: Context, entity: Entity[Any], record: Any, created: int, updated: int, now: int
+) -> tuple[str, bytes]:
+    """Return the key and the document of a row that was created and last changed at given moments.
+
+    Args:
+        record: checked as for an insert.
+        created: in microseconds since 1970, as the other moments.
+        updated: becomes the revision.
+        now: the server's time.
+
+    Raises:
+        ExportFileError: a moment is in the future or too early, or they are in the wrong order.
+        ValidationError: a value breaks its field's type or limits.
+        CheckViolationError: a check of the entity does not hold.
+    """
+    prepared = context.codec(entity).prepare(record, None)
     if updated > now:
         raise ExportFileError(f"{entity.row(prepared.key)}: its moments are in the future")
     if created > updated:
@@ -78,7 +98,7 @@ def _document(context: Context, text: bytes, now: int) -> tuple[str, bytes]:
     retain = prepared.retain
     expires = int(retain[1:]) if isinstance(retain, str) else updated + abs(retain) if retain else 0
     head = f'{{"revision":{updated},"created":{created},"expires":{expires},"op":""'
-    return entity.name, head.encode() + prepared.body
+    return prepared.key, head.encode() + prepared.body
 
 
 def _moments(entity: Entity[Any], line: _Line, record: Any) -> tuple[int, int]:

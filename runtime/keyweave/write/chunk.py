@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from keyweave.changes.answer import Status
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.plan import Plan
 from keyweave.commit.compose import claims_of, plan_of
 from keyweave.document.codec import Prepared
+from keyweave.effects import Flow
 from keyweave.errors import KeyweaveError
 from keyweave.model.entity import Entity
-from keyweave.model.record import Record, memory_of
+from keyweave.model.record import Record, Stored
 from keyweave.store.context import Context
+from keyweave.write.batch import key_changed
 
 R = TypeVar("R", bound=Record)
 
@@ -23,20 +27,39 @@ BYTES: Final = 1024 * 1024
 """Size of the documents of one plan above which no further row is added."""
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the rows of a bulk write are written.
+
+    Attributes:
+        single: writes one record.
+        known: returns the row that a record replaces, as far as the record says; None where there can be no row.
+        reads: whether the stored rows are read first.
+        again: refusals after which a record is written once more, alone.
+    """
+
+    single: Callable[[Context, Entity[Any], Any], Flow[Any]]
+    known: Callable[[Entity[Any], Any], Stored | None] | None
+    reads: bool
+    again: frozenset[Status]
+
+
 class Chunk:
     """Rows that are written together. No two of them have the same key.
 
     Attributes:
         places: the place of each row in the caller's list.
         rows: the rows, prepared.
+        known: what each row replaces, as far as its record says.
         runs: where no row has to be read first: changes that may share a plan, and the plan.
     """
 
-    __slots__ = ("places", "rows", "runs")
+    __slots__ = ("known", "places", "rows", "runs")
 
     def __init__(self) -> None:
         self.places: Final[list[int]] = []
         self.rows: Final[list[Prepared]] = []
+        self.known: Final[list[Stored | None]] = []
         self.runs: list[tuple[list[Change], Plan | None]] = []
 
 
@@ -48,7 +71,7 @@ class Chunks:
         entity: the entity of the records.
         records: what to write.
         results: gets the error of each record that cannot be written.
-        replacing: whether stored rows are replaced, so that they have to be read first.
+        way: how they are written.
     """
 
     __slots__ = ("_chunks", "_failure", "_next")
@@ -59,10 +82,9 @@ class Chunks:
         entity: Entity[R],
         records: Sequence[R],
         results: list[R | KeyweaveError],
-        *,
-        replacing: bool,
+        way: Way,
     ) -> None:
-        self._chunks: Final = _chunks(context, entity, records, results, replacing=replacing)
+        self._chunks: Final = _chunks(context, entity, records, results, way)
         self._next: Chunk | None = None
         self._failure: Exception | None = None
 
@@ -88,8 +110,7 @@ def _chunks(
     entity: Entity[R],
     records: Sequence[R],
     results: list[R | KeyweaveError],
-    *,
-    replacing: bool,
+    way: Way,
 ) -> Iterator[Chunk]:
     codec = context.codec(entity)
     chunk = Chunk()
@@ -97,31 +118,34 @@ def _chunks(
     size, most = 0, min(ROWS, context.policy.chunk)
     for place, record in enumerate(records):
         try:
-            known = memory_of(record) if replacing and type(record) is entity.record else None
+            known = way.known(entity, record) if way.known and type(record) is entity.record else None
             prepared = codec.prepare(record, known)
+            if known is not None and not way.reads:
+                snapshot = codec.snapshot_of(known)
+                if entity.key_of(snapshot) != prepared.key:
+                    raise key_changed(entity, snapshot, prepared.snapshot)
         except KeyweaveError as error:
             results[place] = error
             continue
         if keys and (prepared.key in keys or len(keys) >= most or size >= BYTES):
-            yield _planned(context, entity, records, chunk, replacing=replacing)
+            yield _planned(context, entity, records, chunk, way)
             chunk, size = Chunk(), 0
             keys.clear()
         chunk.places.append(place)
         chunk.rows.append(prepared)
+        chunk.known.append(known)
         keys.add(prepared.key)
         size += len(prepared.body)
     if keys:
-        yield _planned(context, entity, records, chunk, replacing=replacing)
+        yield _planned(context, entity, records, chunk, way)
 
 
-def _planned(
-    context: Context, entity: Entity[R], records: Sequence[R], chunk: Chunk, *, replacing: bool
-) -> Chunk:
-    if not replacing:
+def _planned(context: Context, entity: Entity[R], records: Sequence[R], chunk: Chunk, way: Way) -> Chunk:
+    if not way.reads:
         codec = context.codec(entity)
         changes = [
-            replacement(codec, records[place], None, prepared)
-            for place, prepared in zip(chunk.places, chunk.rows, strict=True)
+            replacement(codec, records[place], known, prepared)
+            for place, prepared, known in zip(chunk.places, chunk.rows, chunk.known, strict=True)
         ]
         chunk.runs = [(run, plan_of(context, run)) for run in independent(entity, changes)]
     return chunk

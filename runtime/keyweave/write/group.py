@@ -226,7 +226,7 @@ class _Part:
         """Commit the change of the batch.
 
         The plan of a caller that is alone is sent packed: no other one could take it over, or has to settle what it does not know.
-        A plan that is on its way already is sent on as it is, also when callers have left.
+        A plan that is on its way already is sent on as it is, also by the last caller that is left.
         """
         context, fresh = self._context, queue.lost == 0  # after a pause a document would be outdated
         begun: Begun | None = None

@@ -30,8 +30,8 @@ from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entity import Entity
 from keyweave.model.record import Record
 from keyweave.store.context import Context
-from keyweave.write.chunk import Chunk, Chunks, independent
-from keyweave.write.save import create, upsert
+from keyweave.write.chunk import Chunk, Chunks, Way, independent
+from keyweave.write.save import create, remembered, remembered_for_save, save, upsert
 from keyweave.write.share_error import another, unknown_for
 
 R = TypeVar("R", bound=Record)
@@ -44,7 +44,12 @@ _CLEANED: Final = frozenset({Status.FREED, Status.DEAD, Status.TAKEN})
 """Refusals that may be due to an expired, freed or dangling row, which a single write removes."""
 
 _OUTDATED: Final = frozenset({Status.EXISTS, Status.CHANGED, Status.MISSING})
-"""Refusals of an upsert that another writer came before."""
+"""Refusals of an upsert or save that another writer, or an earlier row of the same bulk write, came before."""
+
+
+_CREATE: Final = Way(create, None, reads=False, again=_CLEANED)
+_UPSERT: Final = Way(upsert, remembered, reads=True, again=_CLEANED | _OUTDATED)
+_SAVE: Final = Way(save, remembered_for_save, reads=False, again=_CLEANED | _OUTDATED)
 
 
 def create_many(context: Context, entity: Entity[R], records: Iterable[R]) -> Flow[list[R | KeyweaveError]]:
@@ -55,7 +60,7 @@ def create_many(context: Context, entity: Entity[R], records: Iterable[R]) -> Fl
     """
     if context.router is not None:
         return (yield from context.router.several(create_many, context, entity, records))
-    return (yield from _write(context, entity, listed(entity, records), create, replacing=False))
+    return (yield from _write(context, entity, listed(entity, records), _CREATE))
 
 
 def upsert_many(context: Context, entity: Entity[R], records: Iterable[R]) -> Flow[list[R | KeyweaveError]]:
@@ -66,7 +71,18 @@ def upsert_many(context: Context, entity: Entity[R], records: Iterable[R]) -> Fl
     """
     if context.router is not None:
         return (yield from context.router.several(upsert_many, context, entity, records))
-    return (yield from _write(context, entity, listed(entity, records), upsert, replacing=True))
+    return (yield from _write(context, entity, listed(entity, records), _UPSERT))
+
+
+def save_many(context: Context, entity: Entity[R], records: Iterable[R]) -> Flow[list[R | KeyweaveError]]:
+    """Write loaded records back. Inside a transaction, the first error is raised.
+
+    Returns:
+        For each record in order: the record, or the error that `save` raises.
+    """
+    if context.router is not None:
+        return (yield from context.router.several(save_many, context, entity, records))
+    return (yield from _write(context, entity, listed(entity, records), _SAVE))
 
 
 def listed(entity: Entity[Any], given: Iterable[T]) -> list[T]:
@@ -85,26 +101,18 @@ def _write(
     context: Context,
     entity: Entity[R],
     records: list[R],
-    single: Callable[[Context, Entity[R], R], Flow[R]],
-    *,
-    replacing: bool,
+    way: Way,
 ) -> Flow[list[R | KeyweaveError]]:
-    """Write records in chunks.
-
-    Args:
-        single: writes one record.
-        replacing: whether a stored row is replaced; if not, it is in the way.
-    """
+    """Write records in chunks."""
     results: list[R | KeyweaveError] = list(records)
     if context.unit is not None:
         for record in records:
-            yield from single(context, entity, record)
+            yield from way.single(context, entity, record)
         return results
-    again = _CLEANED | _OUTDATED if replacing else _CLEANED
-    chunks = Chunks(context, entity, records, results, replacing=replacing)
+    chunks = Chunks(context, entity, records, results, way)
     while (chunk := chunks.take()) is not None:
         places, runs = chunk.places, chunk.runs
-        if replacing:
+        if way.reads:
             try:
                 runs = yield from _replacements(context, entity, records, chunk)
             except KeyweaveError as error:
@@ -122,10 +130,10 @@ def _write(
                     results[place] = outcome
                 elif (
                     outcome.partition is not None
-                    or outcome.status in again
+                    or outcome.status in way.again
                     or (redone and outcome.status is Status.NO_TARGET)
                 ):
-                    results[place] = yield from caught(single(context, entity, records[place]))
+                    results[place] = yield from caught(way.single(context, entity, records[place]))
                     redone = True
                 else:
                     results[place] = refused(outcome)

@@ -27,7 +27,7 @@ def outcome(context: Context, error: OutcomeUnknownError) -> Flow[Settled]:
     confirmed on the level on which the write was to be.
 
     Raises:
-        ConfigurationError: the error does not come from a write of this kind of store.
+        ConfigurationError: the error does not come from a write of this kind of store, or comes from one in another namespace.
         DurabilityError: the outcome was not confirmed in time. Its `result` is what this returns.
         OutcomeUnknownError: `error` itself, when it can no longer be settled.
         StoreUnavailableError: or a subclass: the server cannot be reached yet.
@@ -39,6 +39,9 @@ def outcome(context: Context, error: OutcomeUnknownError) -> Flow[Settled]:
         return unsettled
     if not isinstance(unsettled, Unsettled):
         raise error
+    written = unsettled.plan.partition
+    if all(written.tag != each.tag for each in context.keyspace.partitions()):
+        raise ConfigurationError("outcome: the write was in another namespace; ask the store of its tenant")
     level = parse_durability(unsettled.durable)
     if level is None or level == context.durability:
         return (yield from _settle(context, error, unsettled))

@@ -115,10 +115,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         return (yield from _routed(save, context, entity, record))
     stored: Stored | None = getattr(record, MEMORY, None)
     if stored is None:
-        raise NotLoadedError(
-            f"{_named(entity, record)}: save needs a record that was loaded or written; use create or upsert for a new one",
-            entity=entity.name,
-        )
+        raise _not_loaded(entity, record)
     codec = context.codecs[entity.name]
     prepared = codec.prepare(record, stored)
     snapshot, key = codec.snapshot_of(stored), entity.key
@@ -139,6 +136,30 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
             context.state.stats.conflict(entity.name)
         raise refused(refusal)
     return record
+
+
+def remembered(_: Entity[Any], record: Record) -> Stored | None:
+    """Return the row from which a record was loaded, or which it has written; None if there is none."""
+    return memory_of(record)
+
+
+def remembered_for_save(entity: Entity[Any], record: Record) -> Stored:
+    """Return the row from which a record was loaded, or which it has written.
+
+    Raises:
+        NotLoadedError: there is none.
+    """
+    stored = memory_of(record)
+    if stored is None:
+        raise _not_loaded(entity, record)
+    return stored
+
+
+def _not_loaded(entity: Entity[Any], record: Record) -> NotLoadedError:
+    return NotLoadedError(
+        f"{_named(entity, record)}: save needs a record that was loaded or written; use create or upsert for a new one",
+        entity=entity.name,
+    )
 
 
 def upsert(context: Context, entity: Entity[R], record: R) -> Flow[R]:

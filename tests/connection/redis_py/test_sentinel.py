@@ -160,6 +160,17 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     opened.close()
 
 
+def test_the_tenants_of_a_store_go_on_through_a_failover(watched: Watched) -> None:
+    with sync.Store.open(watched.url, namespace=new_namespace("tenants"), deadline=25) as opened:
+        tenants = [opened.tenant(new_namespace(name)) for name in "ab"]
+        for tenant in tenants:
+            tenant.users.create(User(id="before", email="x@y", role=Role.USER))
+        watched.fail_over()
+        for tenant in (*tenants, opened.tenant(new_namespace("new"))):
+            tenant.users.create(User(id="after", email="z@y", role=Role.USER))
+        assert [tenant.users.all().count() for tenant in tenants] == [2, 2]
+
+
 def test_writers_go_on_through_a_failover_and_the_death_of_a_master(store: Store, watched: Watched) -> None:
     store.open(watched.url, deadline=25)
     old = watched.master

@@ -267,6 +267,7 @@ class Stage:
         ):
             assert self.key_of(written) == key
         assert [self.key_of(written) for written in repository.upsert_many([record])] == [key]
+        assert [self.key_of(written) for written in repository.save_many([record])] == [key]
         stored = repository.get(*self.arguments_of(record))
         self._update(repository, self.entity_of(record), stored)
         self.visit(repository.get(*self.arguments_of(record)))

@@ -34,10 +34,11 @@ def get(database: Database, words: Sequence[bytes]) -> bytes | None:
     return database.text(words[0])
 
 
-def set_(database: Database, words: Sequence[bytes]) -> StatusReply | None:
-    """SET key value [NX | XX] [PX ms | EX s | PXAT ms | EXAT s | KEEPTTL]."""
+def set_(database: Database, words: Sequence[bytes]) -> StatusReply | bytes | None:
+    """SET key value [NX | XX] [PX ms | EX s | PXAT ms | EXAT s | KEEPTTL] [GET]."""
     key, value = words[0], words[1]
     deadline: int | None = None
+    reply: StatusReply | bytes | None = OK
     if len(words) > 2:
         at = 2
         while at < len(words):
@@ -51,11 +52,13 @@ def set_(database: Database, words: Sequence[bytes]) -> StatusReply | None:
                     return None
             elif option == b"KEEPTTL":
                 deadline = database.deadlines.get(key)
+            elif option == b"GET":
+                reply = database.text(key)
             else:
                 deadline = _deadline(database, option, integer(words[at]))
                 at += 1
     database.put(key, value, deadline)
-    return OK
+    return reply
 
 
 def _deadline(database: Database, option: bytes, number: int) -> int:

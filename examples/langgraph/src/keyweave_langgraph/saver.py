@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from agent_state import Checkpoint, TaskWrites, Thread, ThreadNotFoundError
 from agent_state.sync import Store, Transaction
-from keyweave.errors import AlreadyExistsError, ConflictError
+from keyweave.errors import AlreadyExistsError, ConflictError, ReferenceViolationError
 from keyweave.query import one_of
 from keyweave_langgraph import checkpoints, history
 from keyweave_langgraph.checkpoints import Place, key_of
@@ -119,12 +119,13 @@ class KeyweaveSaver(BaseCheckpointSaver[str]):
                 _begin(tx, row.thread_id, self._expire)
             elif thread.temporary:
                 tx.threads.save(thread)
-            new = changed
             if thread is None or not _has_parent(tx, row):
                 # What this step has not changed may have ended, or may have been removed, with the step before it.
-                new = checkpoints.value_rows(self.serde, row, values, row.channels)
-            tx.channel_values.upsert_many(new)
-            tx.checkpoints.upsert(row)
+                tx.channel_values.upsert_many(checkpoints.value_rows(self.serde, row, values, row.channels))
+            else:
+                for value in changed:
+                    _put(tx.channel_values, value)
+            _put(tx.checkpoints, row)
 
         self._store.transact(write)
         return Place(row.thread_id, row.checkpoint_ns, row.checkpoint_id).config()
@@ -138,22 +139,23 @@ class KeyweaveSaver(BaseCheckpointSaver[str]):
         new = checkpoints.encode_writes(self.serde, writes)
 
         def write(tx: Transaction) -> None:
-            if not tx.threads.exists(place.thread):
+            row = TaskWrites(
+                thread_id=place.thread,
+                checkpoint_ns=place.namespace,
+                checkpoint_id=checkpoint_id,
+                task_id=task_id,
+                task_path=task_path,
+                writes=checkpoints.merged_writes([], new),
+            )
+            try:
+                tx.task_writes.create(row)
+            except ReferenceViolationError:
                 _begin(tx, place.thread, self._expire)
-            present = tx.task_writes.find(place.thread, place.namespace, checkpoint_id, task_id)
-            if present is not None:
+                tx.task_writes.create(row)
+            except AlreadyExistsError:
+                present = tx.task_writes.get(place.thread, place.namespace, checkpoint_id, task_id)
                 present.writes = checkpoints.merged_writes(present.writes, new)
                 tx.task_writes.save(present)
-            else:
-                row = TaskWrites(
-                    thread_id=place.thread,
-                    checkpoint_ns=place.namespace,
-                    checkpoint_id=checkpoint_id,
-                    task_id=task_id,
-                    task_path=task_path,
-                    writes=checkpoints.merged_writes([], new),
-                )
-                tx.task_writes.create(row)
 
         self._store.transact(write)
 
@@ -260,6 +262,14 @@ def _begin(tx: Transaction, thread_id: str, temporary: bool) -> None:
     """Create a thread, unless another writer has done so since it was looked up."""
     with suppress(AlreadyExistsError):
         tx.threads.create(Thread(thread_id=thread_id, temporary=temporary))
+
+
+def _put(repository: Any, row: Any) -> None:
+    """Store a row: a new one without an exchange of its own, because the commit checks it."""
+    try:
+        repository.create(row)
+    except AlreadyExistsError:
+        repository.upsert(row)
 
 
 def _has_parent(tx: Transaction, row: Checkpoint) -> bool:

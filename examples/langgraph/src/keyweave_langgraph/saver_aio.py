@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from agent_state import Checkpoint, TaskWrites, Thread, ThreadNotFoundError
 from agent_state.aio import Store, Transaction
-from keyweave.errors import AlreadyExistsError, ConflictError
+from keyweave.errors import AlreadyExistsError, ConflictError, ReferenceViolationError
 from keyweave.query import one_of
 from keyweave_langgraph import checkpoints, history
 from keyweave_langgraph.checkpoints import Place, key_of
@@ -119,12 +119,15 @@ class AsyncKeyweaveSaver(BaseCheckpointSaver[str]):
                 await _begin(tx, row.thread_id, self._expire)
             elif thread.temporary:
                 await tx.threads.save(thread)
-            new = changed
             if thread is None or not await _has_parent(tx, row):
                 # What this step has not changed may have ended, or may have been removed, with the step before it.
-                new = checkpoints.value_rows(self.serde, row, values, row.channels)
-            await tx.channel_values.upsert_many(new)
-            await tx.checkpoints.upsert(row)
+                await tx.channel_values.upsert_many(
+                    checkpoints.value_rows(self.serde, row, values, row.channels)
+                )
+            else:
+                for value in changed:
+                    await _put(tx.channel_values, value)
+            await _put(tx.checkpoints, row)
 
         await self._store.transact(write)
         return Place(row.thread_id, row.checkpoint_ns, row.checkpoint_id).config()
@@ -138,22 +141,23 @@ class AsyncKeyweaveSaver(BaseCheckpointSaver[str]):
         new = checkpoints.encode_writes(self.serde, writes)
 
         async def write(tx: Transaction) -> None:
-            if not await tx.threads.exists(place.thread):
+            row = TaskWrites(
+                thread_id=place.thread,
+                checkpoint_ns=place.namespace,
+                checkpoint_id=checkpoint_id,
+                task_id=task_id,
+                task_path=task_path,
+                writes=checkpoints.merged_writes([], new),
+            )
+            try:
+                await tx.task_writes.create(row)
+            except ReferenceViolationError:
                 await _begin(tx, place.thread, self._expire)
-            present = await tx.task_writes.find(place.thread, place.namespace, checkpoint_id, task_id)
-            if present is not None:
+                await tx.task_writes.create(row)
+            except AlreadyExistsError:
+                present = await tx.task_writes.get(place.thread, place.namespace, checkpoint_id, task_id)
                 present.writes = checkpoints.merged_writes(present.writes, new)
                 await tx.task_writes.save(present)
-            else:
-                row = TaskWrites(
-                    thread_id=place.thread,
-                    checkpoint_ns=place.namespace,
-                    checkpoint_id=checkpoint_id,
-                    task_id=task_id,
-                    task_path=task_path,
-                    writes=checkpoints.merged_writes([], new),
-                )
-                await tx.task_writes.create(row)
 
         await self._store.transact(write)
 
@@ -262,6 +266,14 @@ async def _begin(tx: Transaction, thread_id: str, temporary: bool) -> None:
     """Create a thread, unless another writer has done so since it was looked up."""
     with suppress(AlreadyExistsError):
         await tx.threads.create(Thread(thread_id=thread_id, temporary=temporary))
+
+
+async def _put(repository: Any, row: Any) -> None:
+    """Store a row: a new one without an exchange of its own, because the commit checks it."""
+    try:
+        await repository.create(row)
+    except AlreadyExistsError:
+        await repository.upsert(row)
 
 
 async def _has_parent(tx: Transaction, row: Checkpoint) -> bool:

@@ -61,7 +61,7 @@ class ThreadRepository(Repository[Thread, str, Never, Never]):
 
     def with_channel_values(self, rows: Rows[Thread]) -> Pairs[Thread, ChannelValue]:
         """The rows, each with every ChannelValue that refers to it by `thread_id`."""
-        return Pairs(rows, "ChannelValue", "thread_id")
+        return Pairs(rows, "ChannelValue", "thread_id", self._context)
 
     async def get_with_checkpoints(
         self, key: str, *, for_update: bool = False
@@ -82,7 +82,7 @@ class ThreadRepository(Repository[Thread, str, Never, Never]):
 
     def with_checkpoints(self, rows: Rows[Thread]) -> Pairs[Thread, Checkpoint]:
         """The rows, each with every Checkpoint that refers to it by `thread_id`."""
-        return Pairs(rows, "Checkpoint", "thread_id")
+        return Pairs(rows, "Checkpoint", "thread_id", self._context)
 
     async def get_with_task_writes(
         self, key: str, *, for_update: bool = False
@@ -103,4 +103,4 @@ class ThreadRepository(Repository[Thread, str, Never, Never]):
 
     def with_task_writes(self, rows: Rows[Thread]) -> Pairs[Thread, TaskWrites]:
         """The rows, each with every TaskWrites that refers to it by `thread_id`."""
-        return Pairs(rows, "TaskWrites", "thread_id")
+        return Pairs(rows, "TaskWrites", "thread_id", self._context)

@@ -69,4 +69,4 @@ class DeskRepository(Repository[Desk, int, Never, _View]):
 
     def with_tickets(self, rows: Rows[Desk, int]) -> Pairs[Desk, Ticket]:
         """The rows, each with every Ticket that refers to it by `desk`."""
-        return Pairs(rows, "Ticket", "desk")
+        return Pairs(rows, "Ticket", "desk", self._context)

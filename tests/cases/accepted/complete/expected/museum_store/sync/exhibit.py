@@ -113,7 +113,7 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
 
     def with_exhibits(self, rows: Rows[Exhibit]) -> Pairs[Exhibit, Exhibit]:
         """The rows, each with every Exhibit that refers to it by `part_of`."""
-        return Pairs(rows, "Exhibit", "part_of")
+        return Pairs(rows, "Exhibit", "part_of", self._context)
 
     def get_by_title(self, title: str, part_of: str) -> Exhibit:
         """The row with this unique value.

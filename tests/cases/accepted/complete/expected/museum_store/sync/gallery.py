@@ -69,4 +69,4 @@ class GalleryRepository(Repository[Gallery, str, Never, _View]):
 
     def with_exhibits(self, rows: Rows[Gallery]) -> Pairs[Gallery, Exhibit]:
         """The rows, each with every Exhibit that refers to it by `gallery`."""
-        return Pairs(rows, "Exhibit", "gallery")
+        return Pairs(rows, "Exhibit", "gallery", self._context)

@@ -1,0 +1,71 @@
+"""How often the savers ask the server, once it knows their scripts; and that what takes fewer exchanges also holds when it is repeated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def asked(agent: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every exchange of the agent's own store, as it is made."""
+    channel = type(agent.store.session.shell.channel)
+    exchange, own = channel.exchange, agent.store.session.shell.channel
+    made: list[Any] = []
+
+    def counted(self: Any, commands: Any, *args: Any, **options: Any) -> Any:
+        if self is own:
+            made.append(commands)
+        return exchange(self, commands, *args, **options)
+
+    monkeypatch.setattr(channel, "exchange", counted)
+    return made
+
+
+def test_a_step_asks_for_its_thread_and_parent_and_writes_at_once(agent: Any, asked: list[Any]) -> None:
+    talk = agent.conversation(agent.saver())
+    for number in range(2):
+        talk.step(messages=[number], count=number, plan="same")
+    asked.clear()
+    talk.step(messages=[2], count=2)
+    assert len(asked) == 3
+    assert talk.saver.get_tuple(talk.at).checkpoint["channel_values"] == {
+        "messages": [2],
+        "count": 2,
+        "plan": "same",
+    }
+
+
+def test_writes_of_a_task_are_one_exchange(agent: Any, asked: list[Any]) -> None:
+    saver = agent.saver()
+    talk = agent.conversation(saver)
+    talk.step(count=1)
+    saver.put_writes(talk.at, [("count", 2)], "first")
+    asked.clear()
+    saver.put_writes(talk.at, [("count", 3), ("messages", "hello")], "second")
+    assert len(asked) == 1
+    writes = saver.get_tuple(talk.at).pending_writes
+    assert sorted(writes) == [("first", "count", 2), ("second", "count", 3), ("second", "messages", "hello")]
+
+
+def test_a_step_that_is_stored_again_replaces_itself(agent: Any) -> None:
+    """Its values and its row are there already, so the commit refuses to insert them."""
+    saver = agent.saver()
+    talk = agent.conversation(saver)
+    before = talk.step(count=1)
+    after = talk.step(count=2)
+    found = saver.get_tuple(after)
+    again = {**found.checkpoint, "channel_values": {"count": 3}}
+    versions = {"count": found.checkpoint["channel_versions"]["count"]}
+    saver.put(before, again, {"source": "update", "step": 7, "parents": {}}, versions)
+    replaced = saver.get_tuple(after)
+    assert replaced.checkpoint["channel_values"] == {"count": 3}
+    assert (replaced.metadata["step"], len(list(saver.list(agent.config())))) == (7, 2)
+
+
+def test_writes_before_the_first_step_begin_the_thread(agent: Any) -> None:
+    saver = agent.saver()
+    saver.put_writes(agent.config("new", checkpoint="1"), [("count", 1)], "task")
+    saver.put_writes(agent.config("new", checkpoint="1"), [("count", 1)], "task")
+    assert (agent.look.threads.exists("new"), agent.look.task_writes.by_thread("new").count()) == (True, 1)
