@@ -26,6 +26,7 @@ from keyweave.errors import (
 )
 from keyweave.exchange.apply import apply
 from keyweave.model.entry import CREATED, ClaimEntry, Entry, ViewEntry
+from tests.contents import contents
 from tests.servers.running import new_namespace, server_url
 
 BODY = b',"id":"x","email":"x@x","role":"user"}'
@@ -49,18 +50,9 @@ def send(store: Store, *commands: Command) -> list[Any]:
     return store.session.run(flow())
 
 
-def keyspace(store: Store) -> dict[bytes, bytes]:
-    """Every key of the namespace with its serialised value."""
-    found: dict[bytes, bytes] = {}
-    cursor: Any = 0
-    while True:
-        ((cursor, names),) = send(
-            store, ("SCAN", cursor, "MATCH", store.session.context.keyspace.pattern(), "COUNT", 1000)
-        )
-        for name in names:
-            found[name] = send(store, ("DUMP", name))[0]
-        if int(cursor) == 0:
-            return found
+def keyspace(store: Store) -> dict[bytes, Any]:
+    """Every key of the namespace with what it holds."""
+    return contents(lambda *command: send(store, command)[0], store.session.context.keyspace.pattern())
 
 
 def plan(store: Store) -> Plan:

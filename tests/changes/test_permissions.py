@@ -19,6 +19,7 @@ from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask_script
 from keyweave.model.entry import ClaimEntry, ViewEntry
 from keyweave.opening.prepare import prepare
+from tests.contents import contents
 from tests.harness import directed, run, task
 from tests.servers.running import Running, configured_server
 
@@ -126,17 +127,10 @@ def permit_all_but(
     return "limited"
 
 
-def keyspace(server: Running) -> dict[bytes, tuple[Any, Any]]:
-    """Every key with its serialised value and its TTL."""
+def keyspace(server: Running) -> dict[bytes, Any]:
+    """Every key with what it holds, and its native TTL."""
     with server.client() as client:
-        # A hash is compared as a mapping: its dump lists the fields in an order that changes while the server rehashes.
-        return {
-            key: (
-                client.hgetall(key) if client.type(key) == b"hash" else client.dump(key),
-                client.pexpiretime(key),
-            )
-            for key in client.scan_iter()
-        }
+        return contents(client.execute_command, "*")
 
 
 def require_refusal(server: Running, command: str, write: Callable[[Store], None]) -> bool:

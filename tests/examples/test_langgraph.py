@@ -20,6 +20,7 @@ from keyweave.admin import permissions
 from keyweave.errors import AuthenticationError, StoreOutOfMemoryError
 from keyweave.opening.prepare import prepare
 from keyweave_langgraph import AsyncKeyweaveSaver, KeyweaveSaver, KeyweaveStore
+from tests.contents import contents
 from tests.servers.cluster import shared_cluster
 from tests.servers.running import Running, configured_server, new_namespace
 from tests.waiting import wait_until
@@ -66,14 +67,8 @@ def fits(saver: KeyweaveSaver, document: str) -> bool:
 def keyspace(server: Running) -> dict[bytes, Any]:
     """Every key with its value and its native TTL."""
     with server.client() as client:
-        return {
-            key: (
-                client.hgetall(key) if client.type(key) == b"hash" else client.dump(key),
-                client.pexpiretime(key),
-            )
-            for key in client.scan_iter()
-            if b"@ledger" not in key and b"@clock" not in key
-        }
+        found = contents(client.execute_command, "*")
+    return {key: held for key, held in found.items() if b"@ledger" not in key and b"@clock" not in key}
 
 
 def test_the_conformance_suite_passes_on_a_cluster() -> None:

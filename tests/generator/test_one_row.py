@@ -20,6 +20,7 @@ from keyweave.opening.prepare import prepare
 from keyweave.store.context import Context
 from keyweave.sync.shell import Shell
 from keyweave_generator.load import load_sources
+from tests.contents import contents
 from tests.generator.accepted.corpus import Corpus, sources
 from tests.schemas.rows import row
 from tests.servers.running import new_namespace, server_url
@@ -49,15 +50,9 @@ class Site:
 
         return self.shell.run(flow())
 
-    def keyspace(self) -> dict[bytes, bytes]:
-        """Every key with its serialised value."""
-        found: dict[bytes, bytes] = {}
-        cursor: Any = 0
-        while True:
-            cursor, names = self.ask("SCAN", cursor, "MATCH", self.context.keyspace.pattern(), "COUNT", 1000)
-            found.update({name: self.ask("DUMP", name) for name in names})
-            if int(cursor) == 0:
-                return found
+    def keyspace(self) -> dict[bytes, Any]:
+        """Every key with what it holds."""
+        return contents(self.ask, self.context.keyspace.pattern())
 
     def plan(self, codec: Codec, record: Any, stored: Stored | None) -> tuple[Any, ...]:
         """The command that writes a record."""

@@ -16,6 +16,7 @@ from keyweave.integrity import repair as repair_flows
 from keyweave.integrity.drift import Drift, Kind, Report
 from keyweave.integrity.remedy import Repairs
 from keyweave.keyspace.keys import Partition
+from tests.contents import content, names
 from tests.harness import run, task
 from tests.servers.running import new_namespace, server_url
 
@@ -57,6 +58,10 @@ class Site:
         assert Counter((finding.where, finding.kind) for finding in found) == report.drift
         return report, found
 
+    def ask(self, *command: Any) -> Any:
+        """The reply to one command."""
+        return self.send(command)[0]
+
     def kinds(self) -> set[Kind]:
         """The kinds of drift that there are."""
         return {drift.kind for drift in self.check()[0].drift}
@@ -69,14 +74,7 @@ class Site:
 
     def names(self) -> list[str]:
         """Every key of the namespace; none here has bytes that are no text."""
-        found: set[str] = set()
-        cursor: Any = 0
-        while True:
-            command = ("SCAN", cursor, "MATCH", self.context.keyspace.pattern(), "COUNT", 1000)
-            ((cursor, names),) = self.send(command)
-            found |= {name.decode() for name in names}
-            if int(cursor) == 0:
-                return sorted(found)
+        return sorted(name.decode() for name in names(self.ask, self.context.keyspace.pattern()))
 
     def contents(self) -> dict[str, Any]:
         """Every key but clocks, ledgers and what was set aside, with type, value and native TTL."""
@@ -88,18 +86,7 @@ class Site:
 
     def value(self, key: str) -> Any:
         """Type, value and native TTL of a key."""
-        (kind,) = self.send(("TYPE", key))
-        command: Command = {
-            b"string": ("GET", key),
-            b"zset": ("ZRANGE", key, 0, -1, "WITHSCORES"),
-            b"hash": ("HGETALL", key),
-            b"list": ("LRANGE", key, 0, -1),
-            b"set": ("SMEMBERS", key),
-        }[kind]
-        value, ends = self.send(command, ("PEXPIRETIME", key))
-        if kind == b"hash":
-            value = sorted(zip(value[0::2], value[1::2], strict=True))
-        return kind, value, ends
+        return content(self.ask, key)
 
     def data(self) -> Counter[bytes]:
         """Every string of the namespace that is no clock or mark: documents, wherever they are now."""
