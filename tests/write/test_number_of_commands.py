@@ -1,0 +1,85 @@
+"""What a write of one row costs a server: the commands that its script calls. With more of them, every write is slower."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from compozy_store import Status
+from compozy_store.sync import Store
+from tests.harness import run, task
+from tests.servers.running import Running, configured_server
+
+READ = {"evalsha": 1, "time": 1, "getrange": 1, "hget": 2}
+"""The row, the ledger, and the version of the schema."""
+
+KEPT = {"hset": 1, "set": 2}
+"""The ledger's slot, the clock, and the row."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with configured_server() as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: Running) -> Iterator[Store]:
+    with Store.open(server.url) as opened:
+        opened.workflow_states.upsert(run("w"))
+        yield opened
+
+
+def commands(server: Running, write: Callable[[], Any]) -> dict[str, int]:
+    """The commands that the server ran for a write."""
+    with server.client() as client:
+        client.config_resetstat()
+        write()
+        found = client.info("commandstats")
+    counted = {name.removeprefix("cmdstat_"): int(each["calls"]) for name, each in found.items()}
+    return {
+        name: calls for name, calls in counted.items() if not name.startswith(("config", "client", "info"))
+    }
+
+
+def test_a_new_row(server: Running, store: Store) -> None:
+    """It reads the reference's target, and the deadline that an earlier row may have left; it joins five views."""
+    found = commands(server, lambda: store.task_states.create(task("new")))
+    assert found == {**READ, **KEPT, "getrange": 2, "zscore": 1, "zadd": 5}
+
+
+def test_a_change_of_status(server: Running, store: Store) -> None:
+    """It leaves one view and joins one."""
+    row = store.task_states.create(task("changed"))
+    row.status = Status.PENDING
+    assert commands(server, lambda: store.task_states.save(row)) == {**READ, **KEPT, "zrem": 1, "zadd": 1}
+
+
+def test_a_row_that_gets_a_deadline(server: Running, store: Store) -> None:
+    """The general path: it reads the types of the views, and the clock by a command of its own."""
+    row = store.task_states.create(task("ended"))
+    row.status = Status.SUCCESS
+    found = commands(server, lambda: store.task_states.save(row))
+    assert found == {**READ, **KEPT, "get": 1, "zcard": 3, "zrem": 1, "zadd": 2}
+
+
+def test_a_delete(server: Running, store: Store) -> None:
+    """Two exchanges: the row and its children, then the plan."""
+    for key in ("first", "gone"):  # the first one loads the scripts
+        store.task_states.create(task(key))
+    store.task_states.delete("first")
+    found = commands(server, lambda: store.task_states.delete("gone"))
+    assert found == {
+        "evalsha": 2,
+        "time": 1,
+        "get": 2,
+        "zrange": 1,
+        "getrange": 1,
+        "hget": 2,
+        "zcard": 8,
+        "zrem": 6,
+        "del": 1,
+        "hset": 1,
+    }
