@@ -44,6 +44,8 @@ def keyspace_page(schema: Schema) -> str:
         "| `@schema` | hash | the state of every index, and the indexes that each writer keeps | when a schema is new, by builds | one key |",
         "| `@lock:<Entity>:<id>` | string | token of a transaction, with a time to live | `get_for_update` | while locked |",
         "| `@ledger:<session>` | hash | the answers of a client's latest plans, by slot | every plan of the client | a slot for each write in flight, for a day |",
+        "| `@homes:<Entity>[.unique]` | hash | key or unique value -> partition of its row | with several partitions only | ~100 B each |",
+        "| `@fence:<Entity>[.unique]:<value>` | hash | what refuses inserts under an old home | with several partitions only | for 15 minutes |",
         "| `@aside:<op>:<key>` | any | a key of the wrong type that a repair moved aside | `keyweave reindex` | its own |",
         "",
     ]

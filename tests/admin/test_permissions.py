@@ -59,6 +59,9 @@ OTHER_MODULES = {
 ADMIN_MODULES = ("integrity/", "evolution/", "transfer/")
 """What only the admin tool needs."""
 
+HOMES_MODULE = "homes/vacant.py"
+"""What walks homes, in a group with several partitions."""
+
 SEARCHING_MODULES = ("expiry/forget.py", "expiry/search.py")
 """What an application with retention also needs, unless its rule leaves it out."""
 
@@ -184,6 +187,7 @@ def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> No
         known = {word.decode() for word in client.command_list()}
     applications: set[str] = set()
     searching: set[str] = set()
+    homes: set[str] = set()
     admins: set[str] = set()
     runtime = Path(keyweave.__file__).parent
     for path in sorted(runtime.rglob("*.py")):
@@ -192,6 +196,7 @@ def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> No
             continue
         place = admins if name.startswith(ADMIN_MODULES) else applications
         place = searching if name.startswith(SEARCHING_MODULES) else place
+        place = homes if name == HOMES_MODULE else place
         place |= sent(path.read_text(encoding="utf-8")) & known
     assert applications & permissions.CONFIRMING == permissions.CONFIRMING
     assert (
@@ -199,6 +204,7 @@ def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> No
         == permissions.FLOWS
     ), "keyweave/admin/permissions.py says otherwise"
     assert (searching & known) - permissions.FLOWS == permissions.SEARCH
+    assert (homes & known) - permissions.FLOWS - permissions.SCRIPTS == permissions.HOMES
     assert (admins | searching | {"config"}) - permissions.FLOWS - permissions.CONFIRMING == {
         word.partition("|")[0] for word in permissions.ADMIN_FLOWS
     }

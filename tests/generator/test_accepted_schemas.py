@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import warnings
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def renew(name: str, files: dict[str, bytes]) -> None:
 
 
 def folded(value: Any, depth: int = 0) -> str:
-    """JSON with every part on one line that fits there: the golden tree keeps a manifest so."""
+    """JSON with every part on one line that fits there, and several names on a line: the golden tree keeps a manifest so."""
     line = json.dumps(value, ensure_ascii=False, sort_keys=True)
     if len(line) + depth <= 400:
         return line
@@ -78,6 +79,10 @@ def folded(value: Any, depth: int = 0) -> str:
     if isinstance(value, dict):
         parts = [f"{json.dumps(name)}: {folded(each, depth + 1)}" for name, each in sorted(value.items())]
         return "{" + begin + f",{begin}".join(parts) + begin[:-1] + "}"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        names = [json.dumps(each, ensure_ascii=False) for each in value]
+        lines = textwrap.wrap(", ".join(names), 400, break_long_words=False, break_on_hyphens=False)
+        return "[" + begin + begin.join(lines) + begin[:-1] + "]"
     if isinstance(value, list):
         return "[" + begin + f",{begin}".join(folded(each, depth + 1) for each in value) + begin[:-1] + "]"
     return line

@@ -127,15 +127,16 @@ def test_connections_clock_ledger_and_counters_are_shared(stores: Harness) -> No
     stores.do(store.users.create(user("u")))
     stores.do(stores.db.users.create(user("u")))
     own, parent = store.session.context.state, stores.db.session.context.state
+    placed, placed_there = store.session.context.placing, stores.db.session.context.placing
     assert store.session.shell.channel is stores.db.session.shell.channel
     assert (own.ledger, own.clock, own.stats) == (parent.ledger, parent.clock, parent.stats)
     assert store.session.context.codecs is stores.db.session.context.codecs
     for mine, theirs in (
         (own.unbuilt, parent.unbuilt),
-        (own.writers, parent.writers),
+        (placed.writers, placed_there.writers),
         (own.lockers, parent.lockers),
-        (own.packers, parent.packers),
-        (own.view_prefixes, parent.view_prefixes),
+        (placed.packers, placed_there.packers),
+        (placed.view_prefixes, placed_there.view_prefixes),
         (own.searches, parent.searches),
         (own.levels, parent.levels),
     ):

@@ -264,7 +264,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a row that came back is forgotten",
-        "keyweave.commit.commit:_guard_row",
+        "keyweave.commit.compose:_guard_row",
         "plan.guard_gone(entity, key, change.deadline)",
         "pass",
     ),

@@ -4,7 +4,7 @@
 --@ argument 1     number  partitions that the group is to have
 --@ reply    NUMBER  number  the partitions that it has
 
-if redis.call('HEXISTS', KEYS[1], 'current') == 0 then
+if not redis.call('HGET', KEYS[1], 'current') then
   redis.call('HSETNX', KEYS[1], 'partitions', ARGV[1])
 end
 return { 'NUMBER', redis.call('HGET', KEYS[1], 'partitions') or '1' }

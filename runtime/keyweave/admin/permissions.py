@@ -12,6 +12,7 @@ from typing import Final
 
 from keyweave.connection.settings import SENTINEL, ConnectionSettings
 from keyweave.errors import ConfigurationError
+from keyweave.homes.home import may_have_homes
 from keyweave.keyspace.keys import Keyspace
 from keyweave.store.context import Context
 from keyweave.store.durability import Durability
@@ -61,6 +62,7 @@ SCRIPTS: Final = frozenset(
         "hincrby",
         "hlen",
         "hset",
+        "hsetnx",
         "mget",
         "set",
         "time",
@@ -86,6 +88,9 @@ SCRIPTS: Final = frozenset(
 SEARCH: Final = frozenset({"hscan", "scan"})
 """The commands that find the entries of rows whose document the server freed before a sweep. An application whose entities have
 retention sends them when it creates a row in place of such a row. SCAN shows the names of all keys of the server."""
+
+HOMES: Final = frozenset({"hscan"})
+"""The command that finds homes without a row, which a sweep removes in a group with several partitions. It shows one hash only."""
 
 CONFIRMING: Final = frozenset({"wait", "waitaof"})
 """The commands that confirm writes: a store with the option `durable` sends the one of its level. Servers before Redis 7.2 do not
@@ -181,7 +186,9 @@ def rule(
     if not user or any(character.isspace() or character == "\x00" for character in user):
         raise ConfigurationError("user: must be a name without spaces")
     searches = search and bool(context.expiring_groups)
-    needed = commands(role, settings, search=searches, durability=context.durability)
-    granted = [f"+{command}" for command in needed]
+    needed = {*commands(role, settings, search=searches, durability=context.durability)}
+    if may_have_homes(context.package):
+        needed |= HOMES
+    granted = [f"+{command}" for command in sorted(needed)]
     keys = key_pattern(context.keyspace, all_tenants=all_tenants)
     return [user, "on", "resetkeys", "resetchannels", "clearselectors", keys, "-@all", *granted]

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from keyweave.changes.change import Change
 from keyweave.document.codec import Prepared
 from keyweave.keyspace.keys import Partition
-from keyweave.model.entity import Entity
+from keyweave.model.entity import Entity, Package
 from keyweave.model.entry import ClaimEntry, Entry
 from keyweave.store.context import Context
 
@@ -79,6 +79,14 @@ def has_homes(entity: Entity[Any], unique: str) -> bool:
     """Return whether the values of a unique constraint have homes: rows of several partitions could have the same one."""
     constraint = entity.uniques[unique]
     return entity.partition_by not in constraint.fields or bool(constraint.normalize)
+
+
+def may_have_homes(package: Package) -> bool:
+    """Return whether keys or unique values of a package have homes where a group has several partitions."""
+    return any(
+        not is_located(entity) or any(has_homes(entity, unique) for unique in entity.uniques)
+        for entity in package.entities.values()
+    )
 
 
 def arriving(change: Change) -> list[Homed]:

@@ -64,14 +64,14 @@ class VacantHomes:
         there = yield from ask(
             self._context, tuple([presence(self._context, thing, home) for thing, home in homes])
         )
-        return [each for each, found in zip(homes, there, strict=True) if not found]
+        return [each for each, found in zip(homes, there, strict=True) if found is None or found == 0]
 
 
 def presence(context: Context, thing: Homed, home: Home) -> Command:
     """Return the command that asks whether the partition of a home has the row or unique value."""
     partition = context.keyspace.at(thing.entity.group, home.partition)
     if thing.unique:
-        return ("HEXISTS", partition.claims(thing.entity.name, thing.unique), thing.value)
+        return ("HGET", partition.claims(thing.entity.name, thing.unique), thing.value)
     return ("EXISTS", partition.document(thing.entity.name, thing.value))
 
 

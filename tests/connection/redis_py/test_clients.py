@@ -154,7 +154,7 @@ def test_clients_that_a_store_cannot_use_are_refused_before_anything_is_sent(fla
         {"timeout": 1},
         {"nonsense": 1},
         {"deadline": 0},
-        {"partitions": {"execution": 2}},
+        {"partitions": {"execution": 3}},
         {"durable": "tape"},
     ],
 )

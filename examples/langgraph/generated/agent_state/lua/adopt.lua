@@ -11,7 +11,7 @@
 -- Replies
 --   NUMBER  number  the partitions that it has
 
-if redis.call('HEXISTS', KEYS[1], 'current') == 0 then
+if not redis.call('HGET', KEYS[1], 'current') then
   redis.call('HSETNX', KEYS[1], 'partitions', ARGV[1])
 end
 return { 'NUMBER', redis.call('HGET', KEYS[1], 'partitions') or '1' }
