@@ -43,7 +43,7 @@ PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 # With PARTITIONS=16, parity and stress play on so many partitions of a cluster of three masters.
 ON_A_SPREAD := $(if $(PARTITIONS),KEYWEAVE_TEST_CHANNEL=cluster KEYWEAVE_TEST_PARTITIONS=$(PARTITIONS))
 
-.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row bench-peers peers test-partitions
+.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes simulate-partitions lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row bench-peers peers test-partitions
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -303,6 +303,12 @@ simulate-homes: $(STAMP) ## Play seeds of the protocol of homes (SEEDS=1000 [FIR
 	@$(BIN)/python -m tools.simulate.homes --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST))
 	@$(BIN)/python -m tools.simulate.homes --seeds 20 --crashes $(if $(FIRST),--first $(FIRST))
 	@$(BIN)/python -m tools.simulate.homes --mutants
+
+simulate-partitions: $(STAMP) ## Play seeds of whole calls on several partitions (SEEDS=1000 [FIRST=seed] JOBS=2); then plant faults in them
+	@echo "simulate-partitions: $(SEEDS) seeds of whole calls on four partitions and three servers"
+	@$(BIN)/python -m tools.simulate.partitions --seeds $(SEEDS) --jobs $(JOBS) $(if $(FIRST),--first $(FIRST))
+	@$(BIN)/python -m tools.simulate.partitions --seeds 10 --crashes --jobs $(JOBS) $(if $(FIRST),--first $(FIRST))
+	@$(BIN)/python -m tools.simulate.partitions --mutants
 
 simulate-mutants: $(STAMP) ## Plant faults in apply and in the runtime; the simulator has to find each
 	@echo "simulate-mutants: planted faults, each of which has to be found"
