@@ -24,6 +24,7 @@ HISTORIES ?= 10000
 QUERIES ?= 10000
 SEED ?= 2026
 RUNS ?= 200
+PARTITIONS ?=
 SCHEMAS ?= 2000
 SEEDS ?= 1000
 FIRST ?=
@@ -39,7 +40,10 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row bench-peers peers test-partitions
+# With PARTITIONS=16, parity and stress play on so many partitions of a cluster of three masters.
+ON_A_SPREAD := $(if $(PARTITIONS),KEYWEAVE_TEST_CHANNEL=cluster KEYWEAVE_TEST_PARTITIONS=$(PARTITIONS))
+
+.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes simulate-partitions lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row bench-peers peers test-partitions
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -162,9 +166,9 @@ operations-check: $(STAMP) ## Check dashboard and alerts with promtool and a rea
 	@echo "operations-check: promtool, and a Prometheus that scrapes a store"
 	@$(BIN)/python -m tests.operations.check
 
-parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SEED=2026, about 15 minutes)
+parity: $(STAMP) ## Compare random histories with PostgreSQL (HISTORIES=10000 SEED=2026 [PARTITIONS=16], about 15 minutes)
 	@echo "parity: $(HISTORIES) random histories on Keyweave and on PostgreSQL"
-	@$(BIN)/python -m tests.parity --histories $(HISTORIES) --seed $(SEED)
+	@$(ON_A_SPREAD) $(BIN)/python -m tests.parity --histories $(HISTORIES) --seed $(SEED)
 
 adopt: $(STAMP) ## Adopt random databases of PostgreSQL, and kill adoptions while the source changes (ROUNDS=100, about 15 s a round)
 	@echo "adopt: odd and random databases, and $(ROUNDS) rounds of kills and changes"
@@ -174,9 +178,9 @@ parity-queries: $(STAMP) ## Compare random queries with PostgreSQL (QUERIES=1000
 	@echo "parity-queries: $(QUERIES) random queries on Keyweave and on PostgreSQL"
 	@$(BIN)/python -m tests.queries --queries $(QUERIES) --seed $(SEED)
 
-stress: $(STAMP) ## Repeat the concurrent stories of the contract (RUNS=200, about 3 minutes)
+stress: $(STAMP) ## Repeat the concurrent stories of the contract (RUNS=200 [PARTITIONS=16], about 3 minutes)
 	@echo "stress: concurrent stories, $(RUNS) runs in a row"
-	@$(BIN)/python -m tests.stress --runs $(RUNS)
+	@$(ON_A_SPREAD) $(BIN)/python -m tests.stress --runs $(RUNS)
 
 monkeys: $(STAMP) ## Damage keyspaces at random, check and repair them (SEEDS=1000)
 	@echo "monkeys: $(SEEDS) seeds of random damage"
@@ -299,6 +303,12 @@ simulate-homes: $(STAMP) ## Play seeds of the protocol of homes (SEEDS=1000 [FIR
 	@$(BIN)/python -m tools.simulate.homes --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST))
 	@$(BIN)/python -m tools.simulate.homes --seeds 20 --crashes $(if $(FIRST),--first $(FIRST))
 	@$(BIN)/python -m tools.simulate.homes --mutants
+
+simulate-partitions: $(STAMP) ## Play seeds of whole calls on several partitions (SEEDS=1000 [FIRST=seed] JOBS=2); then plant faults in them
+	@echo "simulate-partitions: $(SEEDS) seeds of whole calls on four partitions and three servers"
+	@$(BIN)/python -m tools.simulate.partitions --seeds $(SEEDS) --jobs $(JOBS) $(if $(FIRST),--first $(FIRST))
+	@$(BIN)/python -m tools.simulate.partitions --seeds 10 --crashes --jobs $(JOBS) $(if $(FIRST),--first $(FIRST))
+	@$(BIN)/python -m tools.simulate.partitions --mutants
 
 simulate-mutants: $(STAMP) ## Plant faults in apply and in the runtime; the simulator has to find each
 	@echo "simulate-mutants: planted faults, each of which has to be found"

@@ -25,6 +25,7 @@ from keyweave.sync import session as session_sync
 from keyweave.sync.rows import Pairs, Rows
 from tests.fakes import fake_async_shell, fake_sync_shell
 from tests.over import opened_store
+from tests.servers.partitions import chosen_partitions
 from tests.servers.running import new_namespace, server_url
 
 Steps: TypeAlias = Callable[[Any], Generator[Any, Any, Any]]
@@ -165,8 +166,10 @@ def harness(
         count: how many stores, each with connections of its own.
         module: the generated package, or None for the engine's.
         url: of the server, or None for the one under test.
-        options: of every store.
+        options: of every store. The engine's executions have the partitions under test, unless `url` names a server.
     """
+    if module is None and url is None and chosen_partitions() > 1:
+        options = {"partitions": {"execution": chosen_partitions()}, **options}
     namespace = new_namespace(name) if isinstance(name, str) else name.namespace
     place = {"sync": sync, "aio": aio}[flavour] if module is None else getattr(module, flavour)
 

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from tests.parity.running import Count, work
+from tests.servers.partitions import chosen_partitions
 from tests.servers.running import server_url
 
 
@@ -29,7 +30,14 @@ def main(
     seed: Annotated[int, typer.Option(help="Which ones; the same seed draws the same histories.")] = 2026,
     processes: Annotated[int, typer.Option(help="On how many processes.", min=1)] = os.cpu_count() or 1,
 ) -> None:
-    """Run random histories of at least 30 steps on Keyweave and on PostgreSQL, and compare every result and error."""
+    """Run random histories of at least 30 steps on Keyweave and on PostgreSQL, and compare every result and error.
+
+    KEYWEAVE_TEST_PARTITIONS is the number of partitions of the executions, and KEYWEAVE_TEST_CHANNEL=cluster puts them on a cluster.
+    With several, each transaction stays inside one execution, and so does each task.
+    """
+    partitions, where = chosen_partitions(), "one partition"
+    if partitions > 1:
+        where = f"{partitions} partitions (each transaction inside one execution)"
     started = time.monotonic()
     spawning = multiprocessing.get_context("spawn")
     reported: Any = spawning.Queue()
@@ -78,7 +86,7 @@ def main(
     elapsed = time.monotonic() - started
     console.print(
         f"parity: zero drift in {total.histories} histories, {total.steps} calls of {len(total.methods)} methods, "
-        f"seeds {seed} to {seed + len(workers) - 1}, {elapsed:.0f} s"
+        f"{where}, seeds {seed} to {seed + len(workers) - 1}, {elapsed:.0f} s"
     )
 
 

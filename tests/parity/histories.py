@@ -1,9 +1,13 @@
-"""Strategies for histories: few ids, so that they collide; mostly valid records, so that much happens."""
+"""Strategies for histories: few ids, so that they collide; mostly valid records, so that much happens.
+
+With several partitions, a task stays in its execution, its parent is of the same one, and so is every task of a transaction: what is
+beyond that is refused there by design. Which tasks an execution has follows from their ids then.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -35,6 +39,35 @@ BYTES = st.sampled_from([b"", b"\0", b"\xff\xfe", b"fingerprint", b"F"])
 EXECUTIONS = st.sampled_from(["e1", "e1", "e:2"])
 WORKFLOWS = st.sampled_from(["W", "w"])
 TASKS = st.sampled_from(["t1", "t2", "t:3", "t\N{SNOWMAN}"])
+
+
+class Place(NamedTuple):
+    """Executions whose tasks meet.
+
+    Attributes:
+        executions: their ids.
+        tasks: ids of their tasks.
+        parents: of their tasks.
+        slots: names for tasks that are kept.
+    """
+
+    executions: st.SearchStrategy[str]
+    tasks: st.SearchStrategy[str]
+    parents: st.SearchStrategy[str | None]
+    slots: st.SearchStrategy[str]
+
+
+ANYWHERE: Final = Place(
+    EXECUTIONS, TASKS, st.sampled_from([None, None, "t1", "t2", "t:3"]), st.sampled_from("ab")
+)
+"""Every execution: a task may move from one to another."""
+
+APART: Final = tuple(
+    Place(st.just(execution), st.sampled_from(tasks), st.sampled_from([None, None, *tasks]), st.just(slot))
+    for execution, tasks, slot in (("e1", ["t1", "t2"], "a"), ("e:2", ["t:3", "t\N{SNOWMAN}"], "b"))
+)
+"""Each execution for itself."""
+
 NAMES = st.sampled_from(["fetch", "Fetch"])
 AGENTS = st.sampled_from(["agent", "agent", "other"])
 TOOLS = st.sampled_from(["tool", "tool", "other"])
@@ -133,17 +166,17 @@ _RUNS: tuple[dict[str, Any], ...] = (
 
 
 @st.composite
-def task_states(draw: st.DrawFn) -> TaskState:
+def task_states(draw: st.DrawFn, place: Place) -> TaskState:
     """A task state, valid more often than not."""
     runs = draw(st.sampled_from(_RUNS[:3] * 4 + _RUNS))
     fields: dict[str, Any] = {"component": Component.TASK, **runs}
     return TaskState(
-        task_exec_id=draw(TASKS),
+        task_exec_id=draw(place.tasks),
         task_id=draw(NAMES),
-        workflow_exec_id=draw(EXECUTIONS),
+        workflow_exec_id=draw(place.executions),
         workflow_id=draw(WORKFLOWS),
         status=draw(STATUSES),
-        parent_state_id=draw(st.sampled_from([None, None, "t1", "t2", "t:3"])),
+        parent_state_id=draw(place.parents),
         output=draw(st.none() | JSON),
         input=draw(st.none() | JSON),
         usage=draw(st.sampled_from([None, None, []]) | ENTRIES),
@@ -154,7 +187,6 @@ def task_states(draw: st.DrawFn) -> TaskState:
     )
 
 
-TASK = task_states()
 TASK_FILTERS = st.builds(
     TaskFilter,
     status=st.none() | STATUSES | st.just("NO STATUS"),
@@ -180,48 +212,56 @@ def _calls(method: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy
     return st.builds(Call, st.just(method), st.tuples(*arguments))
 
 
-def _task_changes() -> st.SearchStrategy[dict[str, Any]]:
+def _task_changes(place: Place) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {"status": STATUSES},
-        optional={"output": JSON, "parent_state_id": st.none() | TASKS, "workflow_exec_id": EXECUTIONS},
+        optional={
+            "output": JSON,
+            "parent_state_id": st.none() | place.tasks,
+            "workflow_exec_id": place.executions,
+        },
     )
 
 
-def _task_steps(prefix: str) -> list[st.SearchStrategy[Any]]:
+def _task_steps(prefix: str, place: Place) -> list[st.SearchStrategy[Any]]:
     """Calls of task methods; without a prefix they are for a transaction's repository."""
+    task, (executions, tasks, _, slots) = task_states(place), place
     writes = [
-        _calls(f"{prefix}upsert_state", TASK),
-        _calls(f"{prefix}upsert_state", TASK),
-        _calls(f"{prefix}merge_usage", TASKS, ENTRIES),
-        st.builds(WriteBack, st.just(f"{prefix}upsert_state"), st.sampled_from("ab"), _task_changes()),
-        st.builds(Keep, st.just(f"{prefix}get_state"), TASKS, st.sampled_from("ab")),
+        _calls(f"{prefix}upsert_state", task),
+        _calls(f"{prefix}upsert_state", task),
+        _calls(f"{prefix}merge_usage", tasks, ENTRIES),
+        st.builds(WriteBack, st.just(f"{prefix}upsert_state"), slots, _task_changes(place)),
+        st.builds(Keep, st.just(f"{prefix}get_state"), tasks, slots),
     ]
-    removals = [st.builds(Remove, st.just("task_states"), TASKS)]
+    removals = [st.builds(Remove, st.just("task_states"), tasks)]
     reads = [
-        _calls(f"{prefix}get_state", TASKS),
-        _calls(f"{prefix}get_state_for_update", TASKS),
-        _calls(f"{prefix}get_usage_summary", TASKS),
+        _calls(f"{prefix}get_state", tasks),
+        _calls(f"{prefix}get_state_for_update", tasks),
+        _calls(f"{prefix}get_usage_summary", tasks),
         _calls(f"{prefix}list_states", st.none() | TASK_FILTERS),
-        _calls(f"{prefix}list_tasks_in_workflow", EXECUTIONS),
-        _calls(f"{prefix}list_tasks_by_status", EXECUTIONS, STATUSES),
-        _calls(f"{prefix}list_tasks_by_agent", EXECUTIONS, AGENTS),
-        _calls(f"{prefix}list_tasks_by_tool", EXECUTIONS, TOOLS),
-        _calls(f"{prefix}list_children", TASKS),
-        _calls(f"{prefix}get_child_by_task_id", TASKS, NAMES),
-        _calls(f"{prefix}get_task_tree", TASKS),
-        _calls(f"{prefix}get_task_tree", TASKS, st.integers(-1, 2)),
-        _calls(f"{prefix}list_children_outputs", TASKS),
-        _calls(f"{prefix}get_progress_info", TASKS),
+        _calls(f"{prefix}list_tasks_in_workflow", executions),
+        _calls(f"{prefix}list_tasks_by_status", executions, STATUSES),
+        _calls(f"{prefix}list_tasks_by_agent", executions, AGENTS),
+        _calls(f"{prefix}list_tasks_by_tool", executions, TOOLS),
+        _calls(f"{prefix}list_children", tasks),
+        _calls(f"{prefix}get_child_by_task_id", tasks, NAMES),
+        _calls(f"{prefix}get_task_tree", tasks),
+        _calls(f"{prefix}get_task_tree", tasks, st.integers(-1, 2)),
+        _calls(f"{prefix}list_children_outputs", tasks),
+        _calls(f"{prefix}get_progress_info", tasks),
     ]
     return [*writes, *writes, *removals, *reads]
 
 
-TRANSACTIONS = st.builds(
-    Transaction,
-    steps=st.lists(st.one_of(_task_steps("")), min_size=1, max_size=6).map(tuple),
-    nested=st.booleans(),
-    fails=st.sampled_from([False, False, True]),
-)
+def _transactions(place: Place) -> st.SearchStrategy[Transaction]:
+    return st.builds(
+        Transaction,
+        steps=st.lists(st.one_of(_task_steps("", place)), min_size=1, max_size=6).map(tuple),
+        nested=st.booleans(),
+        fails=st.sampled_from([False, False, True]),
+    )
+
+
 AUTH: list[st.SearchStrategy[Any]] = [
     _calls("auth.create_user", USER),
     _calls("auth.update_user", USER),
@@ -265,19 +305,23 @@ EXECUTION: list[st.SearchStrategy[Any]] = [
     st.builds(Remove, st.just("workflow_states"), EXECUTIONS),
 ]
 
-STEPS: st.SearchStrategy[Step] = st.one_of(
-    st.just(
-        Call("auth.list_users")
-    ),  # the simplest step, which shrinking puts in place of steps without effect
-    st.one_of(AUTH),
-    st.one_of(EXECUTION),
-    st.one_of(_task_steps("tasks.")),
-    TRANSACTIONS,
-)
+
+def _steps(*places: Place) -> st.SearchStrategy[Step]:
+    return st.one_of(
+        st.just(
+            Call("auth.list_users")
+        ),  # the simplest step, which shrinking puts in place of steps without effect
+        st.one_of(AUTH),
+        st.one_of(EXECUTION),
+        st.one_of([step for place in places for step in _task_steps("tasks.", place)]),
+        st.one_of([_transactions(place) for place in places]),
+    )
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Step]:
+def _histories(
+    draw: st.DrawFn, task: st.SearchStrategy[TaskState], steps: st.SearchStrategy[list[Step]]
+) -> list[Step]:
     """Some rows to begin with, more often than not, and then anything."""
     begin: list[Step] = []
     if draw(st.sampled_from([True, True, False])):
@@ -286,10 +330,14 @@ def histories(draw: st.DrawFn) -> list[Step]:
                 workflow_exec_id=exec_id, workflow_id=draw(WORKFLOWS), status=draw(STATUSES)
             )
             begin.append(Call("workflows.upsert_state", (state,)))
-        begin += [Call("tasks.upsert_state", (draw(TASK),)) for _ in range(draw(st.integers(2, 6)))]
+        begin += [Call("tasks.upsert_state", (draw(task),)) for _ in range(draw(st.integers(2, 6)))]
         begin += [Call("auth.create_user", (draw(USER),)) for _ in range(2)]
         begin += [Call("auth.create_api_key", (draw(API_KEY),)) for _ in range(2)]
-    return begin + draw(st.lists(STEPS, min_size=STEPS_AT_LEAST, max_size=STEPS_AT_LEAST + 15))
+    return begin + draw(steps)
 
 
-HISTORIES = histories()
+def histories(partitions: int) -> st.SearchStrategy[list[Step]]:
+    """Histories that a store with so many partitions has to play as PostgreSQL does."""
+    places = APART if partitions > 1 else (ANYWHERE,)
+    steps = st.lists(_steps(*places), min_size=STEPS_AT_LEAST, max_size=STEPS_AT_LEAST + 15)
+    return _histories(st.one_of([task_states(place) for place in places]), steps)

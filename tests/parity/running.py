@@ -19,8 +19,9 @@ from keyweave.opening.prepare import prepare
 from tests.oracle.engine import PostgresEngine
 from tests.oracle.server import session_dsn
 from tests.parity.comparing import drift
-from tests.parity.histories import HISTORIES
+from tests.parity.histories import histories as drawn
 from tests.parity.steps import Remove, Step, Transaction
+from tests.servers.partitions import chosen_partitions
 
 
 @dataclass
@@ -55,7 +56,10 @@ def _name(step: Any) -> str:
 
 
 async def _opened(url: str) -> aio.Store:
-    return await aio.Store.open(url, namespace="parity")
+    number = chosen_partitions()
+    return await aio.Store.open(
+        url, namespace="parity", partitions={"execution": number} if number > 1 else None
+    )
 
 
 def run(url: str, *, seed: int, histories: int, progress: Callable[[Count], None] = lambda _: None) -> Count:
@@ -94,7 +98,7 @@ def run(url: str, *, seed: int, histories: int, progress: Callable[[Count], None
             phases=(Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),
         )
-        @given(HISTORIES)
+        @given(drawn(chosen_partitions()))
         def reported(history: list[Step]) -> None:
             count.add(history)
             found = runner.run(play(history))
@@ -122,6 +126,8 @@ def work(url: str, seed: int, histories: int, reported: Any) -> None:
 
 def _elsewhere(store: aio.Store, namespace: str) -> aio.Store:
     """The same connections, in another namespace."""
+    if chosen_partitions() > 1:
+        return store.tenant(namespace)  # it has its own handshake, which sets the number of partitions
     _, context = prepare(PACKAGE, "redis://elsewhere", namespace=namespace)
     context.state.clock = store.session.context.state.clock
     return aio.Store(store.session.within(context))

@@ -18,6 +18,7 @@ from tests.contract.engines import empty_engine
 from tests.parity.comparing import drift
 from tests.parity.running import Count, run
 from tests.parity.steps import Call, Transaction
+from tests.servers.partitions import CHOICE
 from tests.servers.running import server_url
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,13 @@ def test_histories_call_every_method(count: Count) -> None:
         if not name.startswith("_")
     }
     assert public == {method for method in count.methods if count.methods[method] >= 5}
+
+
+def test_the_engines_do_not_drift_on_several_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make parity PARTITIONS=16` runs many on three masters."""
+    monkeypatch.setenv(CHOICE, "16")
+    count = run(server_url(), seed=2026, histories=12)
+    assert count.methods["tasks.with_transaction"] >= 5
 
 
 def test_many_histories_run_on_several_processes() -> None:

@@ -18,6 +18,7 @@ from tests.contract.test_transactions import (
     test_twenty_children_update_their_parent_one_after_the_other,
 )
 from tests.contract.test_usage import test_concurrent_merges_lose_nothing
+from tests.servers.partitions import chosen_partitions
 from tests.servers.running import chosen_server
 
 STORIES: Final[dict[str, Callable[[str], None]]] = {
@@ -35,7 +36,8 @@ def main(
 ) -> None:
     """Run each concurrent story of the contract many times in a row. The first failure ends it with 1.
 
-    The server is the one that tests use: KEYWEAVE_TEST_SERVER is `embedded` or `redis8`.
+    The server is the one that tests use: KEYWEAVE_TEST_SERVER is `embedded` or `redis8`, KEYWEAVE_TEST_CHANNEL may be `cluster`, and
+    KEYWEAVE_TEST_PARTITIONS is the number of partitions of the executions.
     """
     console, errors = Console(), Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -52,9 +54,10 @@ def main(
                     raise typer.Exit(1) from None
                 progress.advance(bar)
     elapsed = time.monotonic() - started
-    console.print(
-        f"stress: {len(STORIES)} stories held {runs} runs in a row on {chosen_server()}, {elapsed:.0f} s"
+    where = (
+        f"{chosen_server()}, {chosen_partitions()} partitions" if chosen_partitions() > 1 else chosen_server()
     )
+    console.print(f"stress: {len(STORIES)} stories held {runs} runs in a row on {where}, {elapsed:.0f} s")
 
 
 if __name__ == "__main__":

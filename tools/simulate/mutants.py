@@ -10,7 +10,7 @@ import importlib
 import inspect
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -321,7 +321,7 @@ MUTANTS: Final = (
 
 
 @contextmanager
-def planted(mutant: Mutant) -> Iterator[Package]:
+def planted(mutant: Mutant, package: Callable[[], Package] = arena) -> Iterator[Package]:
     """The package with a fault, or with a faulty runtime, while this is entered.
 
     Raises:
@@ -329,7 +329,7 @@ def planted(mutant: Mutant) -> Iterator[Package]:
     """
     module_name, _, path = mutant.where.partition(":")
     if module_name == "lua":
-        yield with_scripts(arena(), {path: _replaced(arena().scripts[path], mutant)})
+        yield with_scripts(package(), {path: _replaced(package().scripts[path], mutant)})
         return
     module = importlib.import_module(module_name)
     function: Any = module
@@ -341,7 +341,7 @@ def planted(mutant: Mutant) -> Iterator[Package]:
     original = function.__code__
     function.__code__ = names[path.rpartition(".")[2]].__code__
     try:
-        yield arena()
+        yield package()
     finally:
         function.__code__ = original
 

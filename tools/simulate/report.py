@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from keyweave.model.entity import Package
 from tools.simulate.run import Played, Violation, play
@@ -14,21 +14,30 @@ _DEFAULT = {"deadline": "s", "lock_ttl": "s", "lock_wait": "s", "grace_ms": "ms"
 
 
 def shrunk(
-    scenario: Scenario, played: Played, violation: Violation, package: Package | None = None
+    scenario: Scenario,
+    played: Played,
+    violation: Violation,
+    package: Package | None = None,
+    playing: Callable[..., Played] = play,
 ) -> Scenario:
-    """The smallest scenario with a violation of the same signature."""
+    """The smallest scenario with a violation of the same signature. `playing` plays one."""
 
     def fails(candidate: Scenario) -> bool:
-        return any(each.signature == violation.signature for each in play(candidate, package).violations)
+        return any(each.signature == violation.signature for each in playing(candidate, package).violations)
 
     return Shrinker(scenario, played, fails).shrink()
 
 
-def explain(scenario: Scenario, violation: Violation, package: Package | None = None) -> Iterator[str]:
+def explain(
+    scenario: Scenario,
+    violation: Violation,
+    package: Package | None = None,
+    playing: Callable[..., Played] = play,
+) -> Iterator[str]:
     """Lines for a person: the scenario's settings, its steps, its violations."""
     if package is not None:
         know_scripts(package)
-    played = play(scenario, package, recording=True)
+    played = playing(scenario, package, recording=True)
     settings = ", ".join(
         f"{name} {value}{' ' + _DEFAULT[name] if name in _DEFAULT else ''}"
         for name, value in scenario.policy.items()

@@ -5,22 +5,24 @@ from __future__ import annotations
 import gc
 import random
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeVar
 
 from keyweave.effects import Call, Effect, Send
-from keyweave.keyspace.keys import Keyspace, Namespace
+from keyweave.keyspace.keys import Keyspace, Namespace, Partition
 from keyweave.model.entity import Package
 from keyweave.read.strategy import BY_SCRIPT
 from keyweave.store.context import Context
 from keyweave.store.policy import Policy
 from keyweave.store.retention import resolve
 from keyweave.write.save import create
+from tools.simulate.clients.actor import Program
 from tools.simulate.clients.arena import arena, kind
 from tools.simulate.clients.menu import ACCOUNTS, COUNTERS
 from tools.simulate.clients.process import Process, Task
+from tools.simulate.clients.programs import PROGRAMS
 from tools.simulate.draws import chance
 from tools.simulate.history import Act, History
 from tools.simulate.judge.check_drift import compare
@@ -31,6 +33,7 @@ from tools.simulate.network.timeline import Timeline
 from tools.simulate.network.trace import Step, Trace
 from tools.simulate.scenario import Place, Scenario
 from tools.simulate.seams import Seams
+from tools.simulate.server.database import Database
 from tools.simulate.server.node import Node
 
 T = TypeVar("T")
@@ -74,6 +77,7 @@ class Played:
         events: how often what happened to the server.
         outcomes: how often operations ended how.
         steps: in words, when they were recorded.
+        places: of all exchanges, in their order.
         undecided: histories that were too long to judge.
         overshoot: the most seconds by which an operation was over its budget and one timeout.
     """
@@ -86,6 +90,7 @@ class Played:
     events: Counter[str]
     outcomes: Counter[str]
     steps: tuple[Step, ...]
+    places: tuple[Place, ...]
     undecided: int
     overshoot: float
 
@@ -93,21 +98,31 @@ class Played:
 class Run:
     """One scenario in the playing; the world of its processes."""
 
+    programs: Mapping[str, Callable[..., Program]] = PROGRAMS
+
     def __init__(self, scenario: Scenario, package: Package, *, recording: bool = False) -> None:
         self.scenario: Final = scenario
         self.package: Final = package
         self.timeline: Final = Timeline()
-        self.node: Final = Node()
         self.trace: Final = Trace(recording=recording)
         self.history: Final = History()
-        self.network: Final = Network(scenario, self.timeline, self.node, self.trace)
+        self.node: Final = self.new_node()
+        self.network: Final = self.new_network()
         self.violations: list[Violation] = []
         self.active: Task | None = None
         self.overshoot = 0.0
-        self._drifted = False
+        self.drifted = False
         self._policy = Policy(**scenario.policy)
         self._keyspace = Keyspace(Namespace("a", "v", "s", "t"), package.groups, package.stored)
         self._lifetimes = resolve(package, {}, {})
+
+    def new_node(self) -> Node:
+        """The server."""
+        return Node()
+
+    def new_network(self) -> Network:
+        """The way to the server."""
+        return Network(self.scenario, self.timeline, self.node, self.trace)
 
     def context(self, monotonic: Callable[[], float], source: random.Random) -> Context:
         """A context of a store that was just opened. Half of them send plans of one row packed."""
@@ -148,19 +163,19 @@ class Run:
     def play(self) -> Played:
         """Play everything and judge it."""
         with Seams(self.scenario.seed, self):
-            self._prepare()
-            events = Events(self.timeline, self.node, self.network, self.history, self.trace)
+            self.prepare()
+            events = self.new_events()
             events.schedule(self.scenario.events)
             for process in [Process(self, plan) for plan in self.scenario.processes]:
                 process.begin()
             exchanges = 0
             while self.timeline.step():
-                if self.network.exchanges >= exchanges + _LOOK_EVERY and not self._drifted:
+                if self.network.exchanges >= exchanges + _LOOK_EVERY and not self.drifted:
                     exchanges = self.network.exchanges
-                    self._drifted = not compare(self)
+                    self.drifted = not compare(self)
             events.heal()
             self.active = None
-            undecided = judge(self)
+            undecided = self.judge()
         counted = Counter(act.outcome for act in self.history.acts)
         return Played(
             tuple(self.violations),
@@ -171,9 +186,27 @@ class Run:
             Counter(event.kind for event in self.scenario.events),
             counted,
             tuple(self.trace.steps),
+            tuple(self.network.sent_at),
             undecided,
             self.overshoot,
         )
+
+    def new_events(self) -> Events:
+        """What happens to the server."""
+        return Events(self.timeline, self.node, self.network, self.history, self.trace)
+
+    def judge(self) -> int:
+        """Judge the run; see `judge`."""
+        return judge(self)
+
+    def places(self) -> list[tuple[Database, Partition]]:
+        """Every partition, with the data of its server."""
+        return [(self.node.database, self.reader.keyspace.partitions()[0])]
+
+    def catch_up(self) -> None:
+        """Set the server's clock forward to what it has shown, if it was set back."""
+        node = self.node
+        node.offset += max(0, node.latest - self.timeline.now - node.offset)
 
     def direct(self, flow: Generator[Effect, Any, T]) -> T:
         """Run a flow on the server at once, without network and faults."""
@@ -201,7 +234,8 @@ class Run:
         """A context for what happens before and after the run."""
         return self.context(lambda: self.timeline.now / 1_000_000, chance(self.scenario.seed, 7))
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Write what is there before the clients begin."""
         context = self.outside()
         for number in range(COUNTERS):
             self.direct(create(context, kind("Counter"), kind("Counter").record(id=f"c{number}")))

@@ -159,13 +159,13 @@ class Scenario:
 def scenario(seed: int) -> Scenario:
     """The scenario of a seed."""
     source = chance(seed, 1)
-    rates = {name: _rate(source) for name in FAULTS if source.random() < 0.4}
+    rates = {name: rate_of(source) for name in FAULTS if source.random() < 0.4}
     rates = {name: rate / 4 if name in ("cancel", "crash") else rate for name, rate in rates.items()}
     dishes = [dish for dish in MENU if source.random() < 0.6] or list(MENU)
-    processes = tuple(_process(source, number, dishes) for number in range(source.randint(2, 6)))
+    processes = tuple(process_plan(source, number, dishes) for number in range(source.randint(2, 6)))
     whole = Scenario(
         seed=seed,
-        policy=_policy(source),
+        policy=policy_of(source),
         timeout=source.choice((0.2, 1.0, 1.0)),
         latency=source.choice((100, 300, 2000)),
         rates=rates,
@@ -188,7 +188,7 @@ def _together(whole: Scenario) -> Scenario:
     dishes = [dish for dish in MENU if dish.name in names]
     number = source.randint(1, 3)
     processes = tuple(
-        _process(source, each, dishes, tasks=source.randint(3, 8), slowest=2000) for each in range(number)
+        process_plan(source, each, dishes, tasks=source.randint(3, 8), slowest=2000) for each in range(number)
     )
     return whole.without(processes=processes)
 
@@ -197,7 +197,7 @@ def _crowded(whole: Scenario) -> Scenario:
     """The same with few kinds of operation: a revision that is handed out twice harms when both are those of one row."""
     source = chance(whole.seed, 9)
     dishes = source.sample([dish for dish in MENU if dish.name in _ONE_ROW], 2)
-    processes = tuple(_process(source, plan.number, dishes) for plan in whole.processes)
+    processes = tuple(process_plan(source, plan.number, dishes) for plan in whole.processes)
     return whole.without(processes=processes)
 
 
@@ -205,17 +205,19 @@ def _brief(whole: Scenario) -> Scenario:
     """The same with rows that end soon and are freed soon, and with slow replies: they come back while they are forgotten."""
     source = chance(whole.seed, 9)
     dishes = [dish for dish in MENU if dish.name in _BRIEF]
-    processes = tuple(_process(source, plan.number, dishes) for plan in whole.processes)
+    processes = tuple(process_plan(source, plan.number, dishes) for plan in whole.processes)
     policy = {**whole.policy, "grace_ms": 200, "sweep_every": source.choice((0, 2))}
     rates = {**whole.rates, "slow reply": 0.2}
     return whole.without(processes=processes, policy=policy, rates=rates, timeout=1.0, events=())
 
 
-def _rate(source: random.Random) -> float:
+def rate_of(source: random.Random) -> float:
+    """How often a fault happens to an exchange."""
     return source.choice((0.01, 0.03, 0.1))
 
 
-def _policy(source: random.Random) -> dict[str, Any]:
+def policy_of(source: random.Random) -> dict[str, Any]:
+    """The policy of every context of a run."""
     return {
         "deadline": source.choice((0.5, 2.0, 5.0)),
         "attempts": source.choice((3, 16, 64)),
@@ -228,9 +230,10 @@ def _policy(source: random.Random) -> dict[str, Any]:
     }
 
 
-def _process(
+def process_plan(
     source: random.Random, number: int, dishes: list[Dish], *, tasks: int = 0, slowest: int = 0
 ) -> ProcessPlan:
+    """A client process that does what is on a menu."""
     drift = source.choice((0.0, 0.0, 0.0002, -0.0002, 0.01))
     slow = source.choice((200, 2000, 20_000, 200_000))
     slow = min(slow, slowest) if slowest else slow

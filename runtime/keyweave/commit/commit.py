@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import repeat
-from typing import Any
+from typing import Any, Final
 
 from keyweave.changes.answer import Applied, Guard, Refusal, Status, elsewhere
 from keyweave.changes.change import Change
 from keyweave.changes.plan import Plan
 from keyweave.commit.compose import Watched, plan_of
 from keyweave.document.codec import Prepared
-from keyweave.effects import Flow, Sleep
+from keyweave.effects import ConnectionFailure, Flow, Sleep
 from keyweave.errors import (
     ConflictError,
     KeyweaveError,
@@ -29,6 +29,9 @@ from keyweave.model.entity import Entity
 from keyweave.model.moment import from_micros_all
 from keyweave.store.context import Context
 from keyweave.store.recent import LARGEST
+
+_OUTDATED_HOMES: Final = frozenset({Status.FENCED, Status.LATE})
+"""Refusals of a plan whose homes have to be read again."""
 
 
 def commit(
@@ -61,6 +64,7 @@ def commit(
     Raises:
         OutcomeUnknownError, StoreUnavailableError, CorruptDocumentError: as for `exchange.apply.apply`.
     """
+    resumed = isinstance(trailer, Sending) and trailer.attempt is not None
     if isinstance(trailer, Sending) and trailer.attempt is not None:
         plan = trailer.attempt.plan
     elif context.homing and begun is None:
@@ -80,7 +84,12 @@ def commit(
         raise
     if isinstance(outcome, Applied):
         remember_writes(context, changes, outcome, plan.op)
+        if resumed and context.homing:
+            yield from leave(context, [thing for change in changes for thing in leaving(change)])
         return None
+    if resumed and outcome.status in _OUTDATED_HOMES:
+        _forget_attempt(trailer)
+        return (yield from _commit_homed(context, changes, watched or (), sweeping, with_document, trailer))
     return outcome
 
 
@@ -159,12 +168,22 @@ def _commit_homed(
                     refused_at[number] = homes[number].epoch
         elif outcome.status is not Status.LATE:
             return outcome
+        _forget_attempt(trailer)
         if attempt > 0:
-            yield Sleep(context.backoff(attempt))
+            try:
+                yield Sleep(context.backoff(attempt))
+            except ConnectionFailure:
+                break  # the deadline leaves no time for another attempt
     raise TransactionConflictError(
-        f"{changes[0].entity.name}: the homes of a write changed in all {context.policy.attempts} attempts",
-        attempts=context.policy.attempts,
+        f"{changes[0].entity.name}: the homes of a write changed in all {attempt + 1} attempts",
+        attempts=attempt + 1,
     )
+
+
+def _forget_attempt(trailer: Trailer | None) -> None:
+    """Let the next plan be sent with a ticket of its own: the one before it was answered, and rests on homes that are outdated."""
+    if isinstance(trailer, Sending):
+        trailer.attempt = None
 
 
 def require_same_partition(change: Change) -> None:
@@ -173,13 +192,36 @@ def require_same_partition(change: Change) -> None:
     Raises:
         ValidationError: the row would have another value.
     """
-    entity, old, prepared = change.entity, change.old, change.prepared
+    old, prepared = change.old, change.prepared
     if old is None or prepared is None or old.snapshot is None:
         return
+    if moves(old.snapshot, prepared):
+        raise _partition_changed(old.snapshot, prepared)
+
+
+def moves(before: Any, prepared: Prepared) -> bool:
+    """Return whether a row would have another value of the field that decides its partition than a record of it."""
+    name = prepared.entity.partition_by
+    return bool(getattr(before, name) != getattr(prepared.snapshot, name))
+
+
+def require_same_value(context: Context, before: Any, prepared: Prepared) -> None:
+    """Refuse to give a row another value of the field that decides its partition, in a group with several.
+
+    Args:
+        before: a record of the row as it is; None for no row.
+
+    Raises:
+        ValidationError: it would have another value.
+    """
+    if context.homing and before is not None and moves(before, prepared):
+        raise _partition_changed(before, prepared)
+
+
+def _partition_changed(before: Any, prepared: Prepared) -> ValidationError:
+    entity = prepared.entity
     name = entity.partition_by
-    before, after = getattr(old.snapshot, name), getattr(prepared.snapshot, name)
-    if before != after:
-        raise partition_changed(entity, change.key, before, after)
+    return partition_changed(entity, prepared.key, getattr(before, name), getattr(prepared.snapshot, name))
 
 
 def partition_changed(entity: Entity[Any], key: str, before: object, after: object) -> ValidationError:

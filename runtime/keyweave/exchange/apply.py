@@ -80,19 +80,25 @@ class Trailer:
         self.replies: list[Reply] = []
 
 
+class GivenUp(Exception):
+    """A caller gave a `Sending` up before its plan was sent. Nothing was written."""
+
+
 class Sending(Trailer):
     """A plan that several callers have sent by one of them. If that one is interrupted, another one takes it over.
 
     Attributes:
-        attempt: the plan on its way; None before it is first sent.
+        attempt: the plan on its way; None before it is first sent, and while homes are claimed for the next one.
+        given_up: whether a caller left before the plan was sent, so that it must not be sent with the effects of that caller.
         receipt: whether the write was confirmed.
     """
 
-    __slots__ = ("attempt", "receipt")
+    __slots__ = ("attempt", "given_up", "receipt")
 
     def __init__(self, *commands: Command) -> None:
         super().__init__(*commands)
         self.attempt: Attempt | None = None
+        self.given_up = False
         self.receipt: Final = Receipt()
 
 
@@ -123,6 +129,7 @@ def apply(
         StoreUnavailableError: or another subclass; nothing was written.
         CorruptDocumentError: a key has the wrong type; nothing was written.
         TransactionTooLargeError: the plan does not fit into one command; nothing was sent.
+        GivenUp: a caller left a `Sending` before its plan was sent.
     """
     if context.policy.command_words is not None:
         require_fit(context, plan.words + context.clustered)
@@ -132,6 +139,11 @@ def apply(
         return _finish(context, state, trailer, first=first, repeatable=repeatable, meanwhile=meanwhile)
     if trailer.attempt is None:
         trailer.attempt = Attempt(context, plan, begun)
+        # Read after the attempt was set: a caller of another thread that leaves does it the other way round.
+        if trailer.given_up:
+            context.state.ledger.answered(trailer.attempt.ticket)
+            trailer.attempt = None
+            raise GivenUp
     else:
         context.state.ledger.resume(trailer.attempt.ticket)
     return _finish(context, trailer.attempt, trailer, first=first)

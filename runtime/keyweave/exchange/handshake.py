@@ -16,6 +16,7 @@ from keyweave.errors import (
     ViewNotBuiltError,
 )
 from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.deadline import TIME, micros_of
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity, Index
 from keyweave.store.context import Context
@@ -163,13 +164,26 @@ def _require_numbers(context: Context, partitions: list[Partition], registries: 
 def _read_with_clocks(
     context: Context, partitions: list[Partition]
 ) -> Flow[tuple[list[Registry], set[Partition]]]:
-    """Return the registry of each of `partitions`, and those partitions that have a clock: rows were written there."""
+    """Return the registry of each of `partitions`, and those partitions that have a clock: rows were written there.
+
+    On a cluster this also sets the store's clock of each server, by which each write names its latest time.
+    """
     commands: list[Command] = []
     for partition in partitions:
-        commands += [("HGETALL", partition.schema), ("EXISTS", partition.clock)]
+        commands.append(("HGETALL", partition.schema))
+        if context.clustered:
+            commands += [("MULTI",), ("EXISTS", partition.clock), TIME, ("EXEC",)]
+        else:
+            commands.append(("EXISTS", partition.clock))
     replies = yield from ask(context, tuple(commands))
-    written = {partition for partition, reply in zip(partitions, replies[1::2], strict=True) if reply}
-    return [read_registry(reply) for reply in replies[0::2]], written
+    found = replies[1::2]
+    if context.clustered:
+        found = []
+        for partition, (present, time) in zip(partitions, replies[4::5], strict=True):
+            context.clock(partition).set(micros_of(time))
+            found.append(present)
+    written = {partition for partition, present in zip(partitions, found, strict=True) if present}
+    return [read_registry(reply) for reply in replies[0 :: 5 if context.clustered else 2]], written
 
 
 def read_registries(context: Context, partitions: list[Partition]) -> Flow[list[Registry]]:

@@ -47,7 +47,9 @@ class _Band:
     def __init__(self, context: Context, flows: list[Generator[Effect, Any, Any]]) -> None:
         self._alone: Final = context.durability is not None
         self._flows: Final = flows
+        self._monotonic: Final = context.monotonic
         self._effects: Final[dict[int, Effect]] = {}
+        self._due: Final[dict[int, float]] = {}
         self._results: Final[dict[int, Any]] = {}
 
     def play(self) -> Flow[list[Any]]:
@@ -62,7 +64,16 @@ class _Band:
         return [self._results[number] for number in range(len(self._flows))]
 
     def _step(self) -> Flow[None]:
-        """Carry out what the flows wait for: first what they send, then what is neither that nor a pause, and pauses at the end."""
+        """Carry out what the flows wait for: first what they send, then what is neither that nor a pause, and pauses at the end.
+
+        A pause ends at its own time. Flows that are in each other's way would come back together otherwise, again and again.
+        """
+        if self._due:
+            now = self._monotonic()
+            for over in [each for each, due in self._due.items() if due <= now]:
+                self._go_on(over, None)
+            if not self._effects:
+                return
         sends = {
             number: effect
             for number, effect in self._effects.items()
@@ -102,30 +113,35 @@ class _Band:
             start = end
 
     def _pause(self) -> Flow[None]:
-        numbers = list(self._effects)
-        longest = max(effect.seconds for effect in self._effects.values() if type(effect) is Sleep)
+        first = min(self._due, key=self._due.__getitem__)
+        numbers = [number for number, due in self._due.items() if due <= self._due[first]]
         try:
-            yield Sleep(longest)
+            yield Sleep(max(0.0, self._due[first] - self._monotonic()))
         except ConnectionFailure as failure:
-            for number in numbers:
+            for number in list(self._due):  # the others would end later still
                 self._fail(number, failure.copy())
         else:
             for number in numbers:
                 self._go_on(number, None)
 
     def _go_on(self, number: int, answer: Any) -> None:
-        flow = self._flows[number]
+        self._due.pop(number, None)
         try:
-            self._effects[number] = flow.send(answer)
+            self._begin(number, self._flows[number].send(answer))
         except StopIteration as stop:
             self._end(number, stop.value)
 
     def _fail(self, number: int, error: BaseException) -> None:
-        flow = self._flows[number]
+        self._due.pop(number, None)
         try:
-            self._effects[number] = flow.throw(error)
+            self._begin(number, self._flows[number].throw(error))
         except StopIteration as stop:
             self._end(number, stop.value)
+
+    def _begin(self, number: int, effect: Effect) -> None:
+        self._effects[number] = effect
+        if type(effect) is Sleep:
+            self._due[number] = self._monotonic() + effect.seconds
 
     def _end(self, number: int, result: Any) -> None:
         self._effects.pop(number, None)

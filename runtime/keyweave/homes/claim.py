@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keyweave.effects import Flow, Sleep
+from keyweave.effects import ConnectionFailure, Flow, Sleep
 from keyweave.errors import CorruptDocumentError, KeyweaveError, TransactionConflictError
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.together import together
@@ -49,14 +49,21 @@ def claim(context: Context, thing: Homed, partition: Partition, refused: int = 0
             fenced, until = None, not_after(context, thing.at(context))
             continue
         if attempt > 1:
-            yield Sleep(context.backoff(attempt))
+            try:
+                yield Sleep(context.backoff(attempt))
+            except ConnectionFailure:
+                raise _lost(thing, attempt + 1) from None  # the deadline leaves no time for another attempt
         until = not_after(context, thing.at(context))
         if not (yield from fence(context, thing, home)):
             return home
         fenced = home
-    raise TransactionConflictError(
-        f"{thing.entity.row(thing.value)}: its home changed in all {context.policy.attempts} attempts",
-        attempts=context.policy.attempts,
+    raise _lost(thing, context.policy.attempts)
+
+
+def _lost(thing: Homed, attempts: int) -> TransactionConflictError:
+    return TransactionConflictError(
+        f"{thing.entity.row(thing.value)}: its home changed in all {attempts} attempts",
+        attempts=attempts,
         key=thing.value,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from keyweave.commit.commit import partition_changed
@@ -12,7 +12,7 @@ from keyweave.errors import AlreadyExistsError, KeyweaveError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.together import together
 from keyweave.homes.claim import find_home
-from keyweave.homes.home import Homed, has_homes, read_home
+from keyweave.homes.home import Homed, has_homes, is_located, read_home
 from keyweave.keyspace.keys import Partition, split
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry
@@ -33,7 +33,8 @@ def by_partition(
 ) -> Flow[list[Any]]:
     """Run a flow of several keys or records in each of their partitions, all at the same time.
 
-    Inside a transaction they go one after another, in their order, because the first error ends it.
+    A record with the key or a unique value of an earlier one in another partition waits for that one, because the results are those of
+    writes in their order. Inside a transaction they go one after another, because the first error ends it.
     """
     each = listed(entity, given)
     partitions = yield from _places(context, entity, each)
@@ -42,26 +43,53 @@ def by_partition(
         for one, partition in zip(each, partitions, strict=True):
             results += yield from flow(inside(context, partition), entity, [one], **options)
         return results
-    groups: defaultdict[Partition, list[int]] = defaultdict(list)
-    for number, partition in enumerate(partitions):
-        groups[partition].append(number)
-    flows = [
-        flow(inside(context, partition), entity, [each[number] for number in numbers], **options)
-        for partition, numbers in groups.items()
-    ]
-    found = yield from together(context, flows)
     placed: dict[int, Any] = {}
-    for (partition, numbers), results in zip(groups.items(), found, strict=True):
-        for number, result in zip(numbers, results, strict=True):
-            one = each[number]
-            if isinstance(one, Record) and isinstance(result, AlreadyExistsError) and flow is upsert_many:
-                placed[number] = yield from moved(context, entity, one, result)
-                continue
-            placed[number] = result
-            if result is not None and result is not False and not isinstance(result, KeyweaveError):
-                key = entity.key_of(one) if isinstance(one, Record) else one
-                context.state.homes.put(entity.name, key, partition)
+    for groups in _rounds(entity, each, partitions):
+        flows = [
+            flow(inside(context, partition), entity, [each[number] for number in numbers], **options)
+            for partition, numbers in groups.items()
+        ]
+        found = yield from together(context, flows)
+        for (partition, numbers), results in zip(groups.items(), found, strict=True):
+            for number, result in zip(numbers, results, strict=True):
+                one = each[number]
+                if isinstance(one, Record) and isinstance(result, AlreadyExistsError) and flow is upsert_many:
+                    placed[number] = yield from moved(context, entity, one, result)
+                    continue
+                placed[number] = result
+                if result is not None and result is not False and not isinstance(result, KeyweaveError):
+                    key = entity.key_of(one) if isinstance(one, Record) else one
+                    context.state.homes.put(entity.name, key, partition)
     return [placed[number] for number in range(len(each))]
+
+
+def _rounds(
+    entity: Entity[Any], given: list[Any], partitions: list[Partition]
+) -> Iterator[dict[Partition, list[int]]]:
+    """Yield the numbers of keys or records by partition: in each round, what different partitions may do at the same time."""
+    groups: defaultdict[Partition, list[int]] = defaultdict(list)
+    taken: dict[tuple[object, ...], Partition] = {}
+    for number, (one, partition) in enumerate(zip(given, partitions, strict=True)):
+        names = _names(entity, one) if isinstance(one, Record) else []
+        if any(taken.get(name, partition) is not partition for name in names):
+            yield groups
+            groups, taken = defaultdict(list), {}
+        groups[partition].append(number)
+        taken |= dict.fromkeys(names, partition)
+    if groups:
+        yield groups
+
+
+def _names(entity: Entity[Any], record: Record) -> list[tuple[object, ...]]:
+    """Return the key and the unique values of a record that need homes. Texts that may be equal when they are normalized are equal."""
+    fields = [] if is_located(entity) else [entity.key_fields]
+    fields += [unique.fields for name, unique in entity.uniques.items() if has_homes(entity, name)]
+    found: list[tuple[object, ...]] = []
+    for names in fields:
+        values = [getattr(record, name, None) for name in names]
+        if None not in values:
+            found.append((names, *[str(value).strip().casefold() for value in values]))
+    return found
 
 
 def _places(context: Context, entity: Entity[Any], given: list[Any]) -> Flow[list[Partition]]:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.unsettled import Fate
+from keyweave.commit.commit import require_same_value
 from keyweave.commit.compose import claims_of
 from keyweave.document.codec import Prepared
 from keyweave.effects import Call, Flow
@@ -55,18 +56,20 @@ class Member(Caller):
         record: what it returns.
         prepared: its state of the row; None if it wrote none.
         error: what it raises.
-        sent: whether the plan with its state has been sent.
+        sent: whether the plan with its state has been sent, or is about to be.
+        gone: whether it left before the plan with its state was sent.
         lost: batches that other writers came before.
         most: callers that a batch with this one may have.
     """
 
-    __slots__ = ("batch", "error", "lost", "most", "prepared", "record", "sent", "task", "write")
+    __slots__ = ("batch", "error", "gone", "lost", "most", "prepared", "record", "sent", "task", "write")
 
     def __init__(self, write: Write, task: Task) -> None:
         super().__init__()
         self.write: Final = write
         self.task = task
         self.batch: Batch | None = None
+        self.gone = False
         self.lost = 0
         self.most = MOST
         self.forget()
@@ -205,8 +208,11 @@ class Put(Write):
     def prepare(  # noqa: D102 - Write
         self, context: Context, entity: Entity[Any], batch: Batch, member: Member
     ) -> Flow[Prepared | None]:
-        member.record = self._record
-        member.prepared = context.codec(entity).rebased(self._prepared, batch.base)
+        codec, base = context.codec(entity), batch.base
+        prepared = codec.rebased(self._prepared, base)
+        latest = batch.latest.snapshot if batch.latest is not None else None
+        require_same_value(context, latest or (base and codec.snapshot_of(base)), prepared)
+        member.record, member.prepared = self._record, prepared
         yield from ()
         return member.prepared
 
@@ -250,6 +256,7 @@ class Alter(Write):
         prepared = codec.prepare(record, base)
         if prepared.key != self._key:
             raise key_changed(entity, before, prepared.snapshot)
+        require_same_value(context, before, prepared)
         member.prepared = prepared
         return prepared
 

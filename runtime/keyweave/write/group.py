@@ -23,7 +23,7 @@ from keyweave.errors import (
     TransactionConflictError,
     TransactionTooLargeError,
 )
-from keyweave.exchange.apply import Begun, Sending
+from keyweave.exchange.apply import Begun, GivenUp, Sending
 from keyweave.exchange.ask import failure_error
 from keyweave.exchange.confirm import unconfirmed
 from keyweave.expiry.tend import sweep_after_write
@@ -151,10 +151,15 @@ class _Part:
         member, batch = self._member, self._member.batch
         if not member.sent or batch is None or member.prepared is None:
             return self._exhausted() if member.lost else error
+        sending = batch.sending
+        if sending is not None and sending.attempt is None:
+            member.gone = sending.given_up = True
+            if sending.attempt is None:
+                return error
         unknown = OutcomeUnknownError(
             f"a write may or may not have reached the server at {self._context.address}"
         )
-        attempt = batch.sending.attempt if batch.sending is not None else None
+        attempt = sending.attempt if sending is not None else None
         if attempt is not None:
             unknown.unsettled = Unsettled(
                 attempt.plan, attempt.ticket, attempt.until, batch.changes, member.record, batch.fate
@@ -210,6 +215,10 @@ class _Part:
         sending = batch.sending
         try:
             refusal = yield from self._commit(queue, batch, sending)
+        except GivenUp:
+            batch.reopen()
+            self._repeat(queue, batch)
+            return
         except KeyweaveError as error:
             batch.reopen()
             yield from self._fail(queue, batch, error)
@@ -328,7 +337,7 @@ class _Part:
         """Let the callers of a batch come first again, in their order."""
         queue.batch = None
         queue.outdated = True
-        again = [member for member in batch.members if member is not self._member]
+        again = [member for member in batch.members if member is not self._member and not member.gone]
         for member in again:
             member.forget()
         if self._member.task is not Task.DONE:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from keyweave.changes.answer import Status
 from keyweave.changes.change import replacement
-from keyweave.commit.commit import refused
+from keyweave.commit.commit import moves, refused
 from keyweave.document.codec import Prepared
 from keyweave.effects import ConnectionFailure, Flow, Sleep
 from keyweave.errors import (
@@ -205,6 +205,9 @@ def _upsert_alone(
     if guess is not None and (stored is None or guess.revision > stored.revision):
         stored = guess
         prepared = codec.rebased(prepared, stored)
+    if stored is not None and context.homing and moves(codec.snapshot_of(stored), prepared):
+        # That row may be gone. If it is there, the insert finds it.
+        stored, prepared = None, codec.rebased(prepared, None)
     for attempt in range(min(2, context.policy.attempts)):
         refusal = yield from put(context, codec, record, stored, prepared, with_document=attempt == 0)
         if refusal is None:
@@ -322,6 +325,8 @@ def _change_remembered(
         return None, None
     snapshot = codec.snapshot_of(guess)
     if entity.key_of(snapshot) != prepared.key or (quiet and same_value(record, snapshot)):
+        return None, None
+    if context.homing and moves(snapshot, prepared):
         return None, None
     refusal = yield from put(context, codec, record, guess, prepared, with_document=True)
     if refusal is None:

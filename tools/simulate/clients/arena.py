@@ -19,15 +19,20 @@ from keyweave_generator.render import render
 SCHEMA: Final = Path(__file__).resolve().parent.parent / "schema"
 
 
-@functools.cache
 def arena() -> Package:
     """The package as it is generated now."""
-    sources = {path.name: path.read_text(encoding="utf-8") for path in sorted(SCHEMA.glob("*.yaml"))}
+    return generated(SCHEMA, "arena_store")
+
+
+@functools.cache
+def generated(schema: Path, name: str) -> Package:
+    """The package of this name, of the schema in a folder, as it is generated now."""
+    sources = {path.name: path.read_text(encoding="utf-8") for path in sorted(schema.glob("*.yaml"))}
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), render(load_sources(sources)))
         sys.path.insert(0, folder)
         try:
-            package: Package = importlib.import_module("arena_store.package").PACKAGE
+            package: Package = importlib.import_module(f"{name}.package").PACKAGE
         finally:
             sys.path.remove(folder)
     return package

@@ -7,7 +7,7 @@ everything as it is at that moment; what was sent still arrives.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from types import GeneratorType
 from typing import Any, Final, Protocol
@@ -17,8 +17,7 @@ from keyweave.errors import KeyweaveError, OutcomeUnknownError
 from keyweave.exchange.handshake import handshake
 from keyweave.health.connect import connect
 from keyweave.store.context import Context
-from tools.simulate.clients.actor import Aborted, Actor, Budget
-from tools.simulate.clients.programs import PROGRAMS
+from tools.simulate.clients.actor import Aborted, Actor, Budget, Program
 from tools.simulate.clients.settle import NotApplied, settling
 from tools.simulate.draws import chance, draws
 from tools.simulate.history import Act, History
@@ -49,6 +48,10 @@ class World(Protocol):
     @property
     def scenario(self) -> Scenario:
         """What is played."""
+
+    @property
+    def programs(self) -> Mapping[str, Callable[..., Program]]:
+        """What clients do, by the names of the menu."""
 
     @property
     def timeline(self) -> Timeline:
@@ -184,7 +187,7 @@ class Task:
         self._budget = Budget()
         timeline = world.timeline
         actor = Actor(context, self.act, self._ledger_ends, world.history, lambda: timeline.now, self._budget)
-        program = PROGRAMS[operation.kind](actor, *operation.arguments)
+        program = world.programs[operation.kind](actor, *operation.arguments)
         self._stack = [settling(world, actor, program, partial(chance, world.scenario.seed, 8, *self.name))]
         self._go(None, None)
 

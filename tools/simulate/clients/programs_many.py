@@ -29,13 +29,13 @@ def item_create_many(actor: Actor, *rows: tuple[str, str | None, str]) -> Progra
         kind("Item").record(id=key, token=part.token, code=code, state=state)
         for part, (key, code, state) in zip(parts, rows, strict=True)
     ]
-    results = yield from _results(actor, parts, create_many(actor.context, kind("Item"), records))
+    results = yield from results_of(actor, parts, create_many(actor.context, kind("Item"), records))
     for part, (key, _, _), result in zip(parts, rows, results, strict=True):
         if isinstance(result, AlreadyExistsError):
             part.begin_try()
             part.touch(f"Item:{key}", PRESENT)
-        _end(actor, part, None if isinstance(result, AlreadyExistsError) else result)
-    yield from _settle_each(actor, parts)
+        end_row(actor, part, None if isinstance(result, AlreadyExistsError) else result)
+    yield from settle_each(actor, parts)
 
 
 def item_upsert_many(actor: Actor, *rows: tuple[str, str | None, str]) -> Program:
@@ -47,10 +47,10 @@ def item_upsert_many(actor: Actor, *rows: tuple[str, str | None, str]) -> Progra
         kind("Item").record(id=key, token=part.token, code=code, state=state)
         for part, (key, code, state) in zip(parts, rows, strict=True)
     ]
-    results = yield from _results(actor, parts, upsert_many(actor.context, kind("Item"), records))
+    results = yield from results_of(actor, parts, upsert_many(actor.context, kind("Item"), records))
     for part, result in zip(parts, results, strict=True):
-        _end(actor, part, result)
-    yield from _settle_each(actor, parts)
+        end_row(actor, part, result)
+    yield from settle_each(actor, parts)
 
 
 def item_delete_many(actor: Actor, *keys: str) -> Program:
@@ -70,10 +70,10 @@ def part_create_many(actor: Actor, *rows: tuple[str, str, str | None]) -> Progra
         kind("Part").record(id=key, token=part.token, box_id=box, parent_id=parent)
         for part, (key, box, parent) in zip(parts, rows, strict=True)
     ]
-    results = yield from _results(actor, parts, create_many(actor.context, kind("Part"), records))
+    results = yield from results_of(actor, parts, create_many(actor.context, kind("Part"), records))
     for part, result in zip(parts, results, strict=True):
-        _end(actor, part, result)
-    yield from _settle_each(actor, parts)
+        end_row(actor, part, result)
+    yield from settle_each(actor, parts)
 
 
 def ticket_create_many(actor: Actor, *rows: tuple[str, str, str]) -> Program:
@@ -83,26 +83,26 @@ def ticket_create_many(actor: Actor, *rows: tuple[str, str, str]) -> Program:
         kind("Ticket").record(id=key, token=part.token, code=code, state=state)
         for part, (key, code, state) in zip(parts, rows, strict=True)
     ]
-    results = yield from _results(actor, parts, create_many(actor.context, kind("Ticket"), records))
+    results = yield from results_of(actor, parts, create_many(actor.context, kind("Ticket"), records))
     for part, result in zip(parts, results, strict=True):
-        _end(actor, part, None if isinstance(result, AlreadyExistsError) else result)
-    yield from _settle_each(actor, parts)
+        end_row(actor, part, None if isinstance(result, AlreadyExistsError) else result)
+    yield from settle_each(actor, parts)
 
 
 def _delete(actor: Actor, name: str, keys: Sequence[str]) -> Program:
     parts = [actor.begin_part(number) for number, _ in enumerate(keys)]
     for part, key in zip(parts, keys, strict=True):
         part.touch(f"{name}:{key}", ANY, ABSENT)
-    results = yield from _results(actor, parts, delete_many(actor.context, kind(name), keys))
+    results = yield from results_of(actor, parts, delete_many(actor.context, kind(name), keys))
     for part, key, result in zip(parts, keys, results, strict=True):
         if not isinstance(result, KeyweaveError):
             part.begin_try()
             part.touch(f"{name}:{key}", *((PRESENT, ABSENT) if result else (ABSENT, ANY)))
-        _end(actor, part, result)
-    yield from _settle_each(actor, parts)
+        end_row(actor, part, result)
+    yield from settle_each(actor, parts)
 
 
-def _results(actor: Actor, parts: list[Act], flow: Program) -> Program:
+def results_of(actor: Actor, parts: list[Act], flow: Program) -> Program:
     """Run the call. If it is interrupted, each row may or may not have been written."""
     try:
         results = yield from actor.call(flow)
@@ -123,7 +123,7 @@ def _results(actor: Actor, parts: list[Act], flow: Program) -> Program:
     return results
 
 
-def _end(actor: Actor, part: Act, result: Any) -> None:
+def end_row(actor: Actor, part: Act, result: Any) -> None:
     """Record what became of a row."""
     if isinstance(result, KeyweaveError):
         word = "unknown" if isinstance(result, OutcomeUnknownError) else "refused"
@@ -135,7 +135,7 @@ def _end(actor: Actor, part: Act, result: Any) -> None:
     actor.end_part(part, "ok", None)
 
 
-def _settle_each(actor: Actor, parts: Sequence[Act]) -> Program:
+def settle_each(actor: Actor, parts: Sequence[Act]) -> Program:
     """Settle some of the unknown outcomes."""
     for part in parts:
         if isinstance(part.error, OutcomeUnknownError) and actor.context.random.random() < _SETTLES:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from keyweave.errors import KeyweaveError
 from keyweave.expiry.sweep import sweep
 from keyweave.integrity.check import check
+from keyweave.keyspace.keys import Partition
 from keyweave.model.entry import CREATED, REVISION, ViewEntry
 from keyweave.model.record import memory_of
 from tools.simulate.judge.rows import documents_of
+from tools.simulate.server.database import Database
 from tools.simulate.server.sorted_set import SortedSet
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 def check_drift(run: Run) -> None:
     """Sweep what is due, then compare. A clock that was set back has caught up by then: freed rows are past their deadline."""
     context = run.outside()
-    run.node.offset += max(0, run.node.latest - run.timeline.now - run.node.offset)
+    run.catch_up()
     try:
         run.direct(sweep(context))
         report = run.direct(check(context))
@@ -32,18 +34,23 @@ def check_drift(run: Run) -> None:
 
 
 def compare(run: Run) -> bool:
+    """Compare documents and entries of every partition. Returns whether they agree."""
+    return all(_agree(run, database, partition) for database, partition in run.places())
+
+
+def _agree(run: Run, database: Database, partition: Partition) -> bool:
     """Compare documents and entries as they are at this moment; writes are atomic, so they agree at any. Returns whether they do.
 
     Entries of a row that the server has freed by its native TTL stay until its deadline is swept.
     """
-    database = run.node.database
+    tag = partition.tag.encode()
     found = {
         key.decode(): dict(value.scores) if isinstance(value, SortedSet) else dict(value)
         for key, value in database.values.items()
-        if isinstance(value, SortedSet | dict) and b"}:@" not in key
+        if isinstance(value, SortedSet | dict) and key.startswith(tag) and b"}:@" not in key
     }
     complaints = len(run.violations)
-    expected = _expected(run)
+    expected = _expected(run, database, partition)
     if len(run.violations) > complaints:
         return False
     for key in sorted({*found, *expected}):
@@ -51,7 +58,7 @@ def compare(run: Run) -> bool:
         theirs = expected.get(key, {})
         if ours != theirs:
             entity = key.partition("}:")[2].partition(".")[0]
-            freed = _freed(run, entity)
+            freed = _freed(database, partition, entity)
             ours = {name: value for name, value in ours.items() if name not in freed and value not in freed}
         if ours != theirs:
             name = key.partition("}:")[2]
@@ -65,10 +72,8 @@ def _complain(run: Run, text: str) -> None:
     run.complain("drift, with retries" if doubts else "drift", text)
 
 
-def _freed(run: Run, entity: str) -> set[bytes]:
+def _freed(database: Database, partition: Partition, entity: str) -> set[bytes]:
     """Ids of rows that have a deadline and no document."""
-    database = run.node.database
-    partition = run.reader.keyspace.partitions()[0]
     deadlines = database.values.get(partition.expiry.encode())
     members = deadlines.scores if isinstance(deadlines, SortedSet) else {}
     documents = documents_of(database, partition.tag)
@@ -76,12 +81,11 @@ def _freed(run: Run, entity: str) -> set[bytes]:
     return {key.encode() for name, _, key in pairs if name == entity and (name, key) not in documents}
 
 
-def _expected(run: Run) -> dict[str, dict[bytes, Any]]:
-    """Every view and claim that the documents imply."""
+def _expected(run: Run, database: Database, partition: Partition) -> dict[str, dict[bytes, Any]]:
+    """Every view and claim that the documents of a partition imply."""
     expected: dict[str, dict[bytes, Any]] = {}
     context = run.reader
-    partition = context.keyspace.partitions()[0]
-    documents = documents_of(run.node.database, partition.tag)
+    documents = documents_of(database, partition.tag)
     for (name, row), document in documents.items():
         entity = run.package.entities[name]
         record = context.codecs[name].load(document)

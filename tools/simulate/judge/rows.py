@@ -37,7 +37,7 @@ def rows_of(run: Run) -> Rows:
     """Every row of a run."""
     context = run.reader
     rows: Rows = {name: {} for name in run.package.entities}
-    tag = context.keyspace.partitions()[0].tag
-    for (name, key), document in documents_of(run.node.database, tag).items():
-        rows[name][key] = context.codecs[name].load(document)
+    for database, partition in run.places():
+        for (name, key), document in documents_of(database, partition.tag).items():
+            rows[name][key] = context.codecs[name].load(document)
     return rows

@@ -1,0 +1,140 @@
+"""Faults planted in the protocol as whole calls use it, each of which the simulator has to find."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from tools.simulate.mutants import Mutant, planted
+from tools.simulate.partitions.arena import spread
+from tools.simulate.partitions.run import play
+from tools.simulate.partitions.scenario import scenario
+from tools.simulate.run import Violation
+
+MUTANTS: Final = (
+    Mutant(
+        "an insert takes a home over without a fence",
+        "keyweave.homes.claim:claim",
+        "fence(context, thing, home)",
+        "fence(context, thing, home._replace(epoch=0))",
+    ),
+    Mutant(
+        "the epoch is not compared",
+        "lua:apply",
+        "(not highest or highest >= tonumber(ARGV[at + 2])) and 'FENCED'",
+        "false",
+    ),
+    Mutant(
+        "the plan of an insert does not name its epochs",
+        "keyweave.commit.commit:_commit_homed",
+        "home.epoch, key)",
+        "home.epoch + 10**15, key)",
+    ),
+    Mutant(
+        "a home is removed before its row is deleted, without a fence",
+        "keyweave.commit.commit:_commit_homed",
+        "        begun = begin(context, partition)\n",
+        "        from keyweave.exchange.ask import ask\n"
+        "        gone = [thing for change in changes for thing in leaving(change)]\n"
+        "        if gone:\n"
+        "            yield from ask(context, tuple(\n"
+        "                ('HDEL', each.at(context).homes(each.entity.name, each.unique), each.value) for each in gone))\n"
+        "        begun = begin(context, partition)\n",
+    ),
+    Mutant(
+        "the new unique value of a row that is replaced claims no home",
+        "keyweave.homes.home:arriving",
+        "    if entity.uniques:\n",
+        "    if entity.uniques and change.old is None:\n",
+    ),
+    Mutant(
+        "the key of a new row claims no home",
+        "keyweave.homes.home:arriving",
+        "if change.old is None and not is_located(entity) else []",
+        "if False else []",
+    ),
+    Mutant(
+        "an insert may arrive at any time, also after the fence of its epoch has ended",
+        "keyweave.commit.commit:_commit_homed",
+        "begun.until = until",
+        "begun.until = until + 10**12",
+    ),
+    Mutant(
+        "rows of a bulk write claim no homes when they are sent one by one",
+        "keyweave.commit.commit:commit_each",
+        "if context.homing:",
+        "if False:",
+    ),
+    Mutant(
+        "a write that changes unique values is sent packed, without homes",
+        "keyweave.write.put:_stays",
+        "return not entity.uniques and getattr",
+        "return getattr",
+    ),
+    Mutant(
+        "a home that a delete leaves is removed without a fence",
+        "keyweave.homes.claim:vacate",
+        "fence(context, thing, home)",
+        "fence(context, thing, home._replace(epoch=0))",
+    ),
+    Mutant(
+        "a remembered partition without the row counts as no row",
+        "keyweave.partitioned.router:PartitionRouter.row",
+        "if not _is_nothing(found):",
+        "if True:",
+    ),
+    Mutant(
+        "a remembered row of another partition decides whether an upsert is refused",
+        "keyweave.write.save:_upsert_alone",
+        "if stored is not None and context.homing and moves(codec.snapshot_of(stored), prepared):",
+        "if False:",
+    ),
+    Mutant(
+        "an obstacle in another partition counts as removed, and its home is taken over",
+        "lua:fence_home",
+        "present = redis.call('EXISTS', place) == 1",
+        "present = false",
+    ),
+    Mutant(
+        "a value that is there passes for gone",
+        "lua:fence_home",
+        "present = redis.call('HGET', place, ARGV[2])",
+        "present = false",
+    ),
+    Mutant(
+        "the home is replaced without comparing",
+        "lua:claim_home",
+        "if home and home ~= ARGV[3] then",
+        "if home and ARGV[3] == '' then",
+    ),
+    Mutant(
+        "the home is removed without comparing",
+        "lua:release_home",
+        "if home ~= ARGV[2] then",
+        "if not home then",
+    ),
+    Mutant(
+        "the clocks of servers are not read when a store is opened",
+        "keyweave.exchange.handshake:_read_with_clocks",
+        "context.clock(partition).set(micros_of(time))",
+        "pass",
+    ),
+    Mutant(
+        "a sweep leaves homes without a row",
+        "keyweave.expiry.sweep:sweep",
+        "yield from remove_vacant(context)",
+        "pass",
+    ),
+)
+
+
+def find(mutant: Mutant, first: int = 0, patience: float = 60.0) -> tuple[int, Violation] | None:
+    """Play seeds until a mutant shows, for so many seconds of the processor. Returns the seed and what was broken."""
+    began, seed = time.process_time(), first
+    with planted(mutant, spread) as package:
+        while time.process_time() - began < patience:
+            violations = play(scenario(seed), package).violations
+            if violations:
+                return seed, violations[0]
+            seed += 1
+    return None
