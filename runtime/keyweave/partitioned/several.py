@@ -36,6 +36,10 @@ def by_partition(
     Inside a transaction they go one after another, in their order, because the first error ends it.
     """
     each = listed(entity, given)
+    value = options.get("partition_value")
+    if value is not None:
+        partition = whereabouts.by_value(context, entity, value)
+        return (yield from flow(inside(context, partition), entity, each, **options))
     partitions = yield from _places(context, entity, each)
     if context.unit is not None:
         results = []

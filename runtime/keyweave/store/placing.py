@@ -59,7 +59,10 @@ class Router(Protocol):
     def row(
         self, flow: Callable[..., Flow[Any]], context: Any, entity: Any, key: str, *rest: Any, **options: Any
     ) -> Flow[Any]:
-        """Run a flow that concerns the row with one key: `flow(context, entity, key, *rest, **options)`."""
+        """Run a flow that concerns the row with one key: `flow(context, entity, key, *rest, **options)`.
+
+        The option `partition_value` is what the caller says that selects the row's partition, or None.
+        """
 
     def record(
         self, flow: Callable[..., Flow[Any]], context: Any, entity: Any, record: Any, **options: Any
@@ -69,7 +72,7 @@ class Router(Protocol):
     def several(
         self, flow: Callable[..., Flow[Any]], context: Any, entity: Any, given: Any, **options: Any
     ) -> Flow[list[Any]]:
-        """Run a flow that takes several keys or records, and returns something for each of them."""
+        """Run a flow that takes several keys or records, and returns something for each of them; options as for `row`."""
 
     def claim(self, flow: Callable[..., Flow[Any]], context: Any, entity: Any, claim: Any) -> Flow[Any]:
         """Run a flow that looks a unique value up."""
