@@ -70,6 +70,16 @@ class PartitionRouter:
                 )
         return (yield from self._run(flow, context, partition, entity, key, *rest, **options))
 
+    def known(self, context: Context, entity: Entity[Any], partition_value: Any) -> Context:
+        """Return the context in the partition of a value, outside a transaction."""
+        return context.at(whereabouts.by_value(context, entity, partition_value))
+
+    def for_save(self, context: Context, entity: Entity[Any], record: Record) -> Context:
+        """Return the context in the partition of a record that is saved, outside a transaction."""
+        partition = whereabouts.by_record(context, entity, record) or context.keyspace.at(entity.group, 0)
+        _require_value(context, entity, record)
+        return context.at(partition)
+
     def _remembered(self, context: Context, entity: Entity[Any], key: str) -> Partition | None:
         """Return where a row was met last, or None.
 

@@ -48,10 +48,12 @@ def find(context: Context, entity: Entity[R], key: str, partition_value: Any = N
     if partition_value is not None:
         partition_value = entity.partition_value(partition_value)
     if context.router is not None:
-        found: R | None = yield from context.router.row(
-            find, context, entity, key, partition_value=partition_value
-        )
-        return found
+        if partition_value is None or context.unit is not None:
+            found: R | None = yield from context.router.row(
+                find, context, entity, key, partition_value=partition_value
+            )
+            return found
+        context = context.router.known(context, entity, partition_value)
     if type(key) is not str or not key.isascii():
         checked_text(key)
     unit = context.unit
@@ -68,8 +70,11 @@ def find(context: Context, entity: Entity[R], key: str, partition_value: Any = N
     record: R = context.codecs[entity.name].load(document, key)
     if not (yield from is_live(context, entity, record)):
         return None
-    if partition_value is not None and not selects(entity, record, partition_value):
-        return None
+    if partition_value is not None:
+        if not selects(entity, record, partition_value):
+            return None
+        if context.homing and unit is None:
+            context.state.homes.put(entity.name, key, context.partition(entity))
     if unit is not None:
         remember_loaded(context, entity, key, record)
     return record

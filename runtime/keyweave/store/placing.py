@@ -64,6 +64,16 @@ class Router(Protocol):
         The option `partition_value` is what the caller says that selects the row's partition, or None.
         """
 
+    def known(self, context: Any, entity: Any, partition_value: Any) -> Any:
+        """Return the context in the partition of a value, outside a transaction."""
+
+    def for_save(self, context: Any, entity: Any, record: Any) -> Any:
+        """Return the context in the partition of a record that is saved, outside a transaction.
+
+        Raises:
+            ValidationError: the record was loaded with another value of the field that selects the partition.
+        """
+
     def record(
         self, flow: Callable[..., Flow[Any]], context: Any, entity: Any, record: Any, **options: Any
     ) -> Flow[Any]:

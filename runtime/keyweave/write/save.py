@@ -112,7 +112,9 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
     """
     if context.router is not None:
-        return (yield from _routed(save, context, entity, record))
+        if context.unit is not None:
+            return (yield from _routed(save, context, entity, record))
+        context = context.router.for_save(context, entity, record)
     stored: Stored | None = getattr(record, MEMORY, None)
     if stored is None:
         raise _not_loaded(entity, record)
