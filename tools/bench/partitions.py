@@ -102,7 +102,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class _Side:
-    """A store on the cluster, with its data, that counts its exchanges and the documents in its replies."""
+    """A store on the cluster, with its data."""
 
     def __init__(self, cluster: Cluster, partitions: int, name: str) -> None:
         self.store: Any = sync.Store.open(
@@ -115,17 +115,24 @@ class _Side:
         ]
         # One after another, so that rows which follow each other in time are in different partitions.
         self.tasks: list[TaskState] = [self.store.task_states.create(task) for task in tasks]
-        self.trips = self.documents = 0
-        channel = self.store.session.shell.channel
-        exchange = channel.exchange
+
+    def counted(self, call: Callable[[], Any]) -> tuple[int, int]:
+        """Make a call, and return its exchanges and the documents in their replies."""
+        channel: Any = self.store.session.shell.channel
+        exchange, found = channel.exchange, [0, 0]
 
         def counting(*args: Any) -> Any:
             replies = exchange(*args)
-            self.trips += 1
-            self.documents += sum(map(_documents, replies))
+            found[0] += 1
+            found[1] += _documents(replies)
             return replies
 
         channel.exchange = counting
+        try:
+            call()
+        finally:
+            channel.exchange = exchange
+        return found[0], found[1]
 
     def call(self, name: str, number: int) -> Callable[[], Any]:
         """Return one call."""
@@ -191,24 +198,22 @@ def _compared(name: str, one: list[_Side], many: list[_Side], blocks: int) -> Co
     client: tuple[list[float], list[float]] = ([], [])
     for sides in (one, many):
         _block(sides, name, 0)
-    for side in many:
-        side.trips = side.documents = 0
     for block in range(blocks):
         # Each side is first as often as the other.
         for place in (0, 1) if block % 2 else (1, 0):
             taken, processor = _block((one, many)[place], name, block * BLOCK)
             times[place].append(taken)
             client[place].append(processor)
-    calls = blocks * BLOCK
-    trips, documents = many[0].trips, many[0].documents
+    counts = [many[0].counted(many[0].call(name, number)) for number in range(BLOCK)]
+    trips, documents = (sum(each) / BLOCK for each in zip(*counts, strict=True))
     return Compared(
         name,
         statistics.median(times[0]) / 1000,
         statistics.median(times[1]) / 1000,
         _ratio(times),
         _ratio(client),
-        trips / calls,
-        documents / calls / _ROWS[name] if name in _ROWS else 0.0,
+        trips,
+        documents / _ROWS[name] if name in _ROWS else 0.0,
     )
 
 
