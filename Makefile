@@ -43,7 +43,8 @@ PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 # With PARTITIONS=16, parity and stress play on so many partitions of a cluster of three masters.
 ON_A_SPREAD := $(if $(PARTITIONS),KEYWEAVE_TEST_CHANNEL=cluster KEYWEAVE_TEST_PARTITIONS=$(PARTITIONS))
 
-.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes simulate-partitions lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row bench-peers peers test-partitions
+# Every target whose name is no path makes no file of its name.
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -264,6 +265,10 @@ bench-polling: $(STAMP) ## Compare calls with and without busy polling, and rene
 bench-crowd: $(STAMP) ## Compare crowds of callers on one row with PostgreSQL, and renew that section of docs/benchmarks.md
 	@echo "bench-crowd: many callers on one row"
 	@$(BIN)/python -m tools.bench crowd --docs docs
+
+bench-partitions: $(STAMP) ## Compare 16 partitions over three masters with one, and renew that section of docs/benchmarks.md (a minute)
+	@echo "bench-partitions: 16 partitions over three masters beside one partition"
+	@$(BIN)/python -m tools.bench partitions --docs docs
 
 bench-peers: peers ## Compare other Python libraries with ours, and renew that section of docs/benchmarks.md (about 90 s)
 	@echo "bench-peers: redis-om, rom, LangGraph's saver and redis-py by hand, beside ours"

@@ -29,6 +29,9 @@ argument of that name with an underscore at its end."""
 KEY_OPTION_NAMES: Final = frozenset({"at", "by", "entries", "field", "fields", "function", "wait"})
 """Options of methods that take a key."""
 
+PARTITION_OPTION_NAMES: Final = KEY_OPTION_NAMES | {"for_update", "key", "keys", "max_depth"}
+"""Arguments of methods that take a key and the value of the field that selects the partition."""
+
 METHOD_NAMES: Final = frozenset(
     "change create create_many delete delete_many discard exists find get get_for_update get_many increment save save_many tree "
     "update upsert upsert_many where".split()
@@ -149,6 +152,11 @@ def argument_name(field: str) -> str:
 def key_argument_name(field: str) -> str:
     """Return the argument of generated methods for a part of a composite key: beside it methods have options of their own."""
     return f"{field}_" if field in KEY_OPTION_NAMES else argument_name(field)
+
+
+def partition_argument_name(field: str) -> str:
+    """Return the argument for the value of the field that selects the partition: beside it methods have others of their own."""
+    return f"{field}_" if field in PARTITION_OPTION_NAMES else argument_name(field)
 
 
 def view_method_name(view: str, taken: Set[str]) -> str:

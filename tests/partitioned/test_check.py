@@ -19,6 +19,7 @@ from keyweave.transfer.export import export
 from keyweave.transfer.file import Writer, read_line
 from keyweave.transfer.load import Imported, load
 from tests.partitioned.estate import Estate, estate, opened
+from tests.waiting import wait_until
 
 NAMES = [f"a{number}" for number in range(12)]
 
@@ -102,6 +103,20 @@ def test_a_home_without_a_row_is_no_drift_and_is_gone_after_the_next_sweep(full:
     full.store.sweep()
     assert full.homes() == {name: home for name, home in before.items() if "no" not in name}
     assert full.store.check().vacant == 0
+
+
+def test_a_sweeper_removes_homes_without_a_row_and_no_others(full: Estate) -> None:
+    before = full.homes()
+    for number in range(40):
+        at = full.context.keyspace.partition("deals", f"no{number}")
+        full.ask("HSET", at.homes("Deal"), f"no{number}", f"{number % 8} 5")
+    with full.store.sweeper(interval=0.01, share=1.0) as sweeper:
+        wait_until(lambda: sweeper.progress.vacant == 40)
+        rounds = sweeper.progress.rounds
+        wait_until(lambda: sweeper.progress.rounds > rounds + 2)  # it goes on from the beginning
+    assert full.homes() == before
+    assert sweeper.progress.vacant == 40
+    assert full.store.check().clean
 
 
 def test_a_home_without_a_row_is_taken_over_by_an_insert_anywhere(full: Estate) -> None:

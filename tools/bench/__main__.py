@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tools.bench import crowd, polling
+from tools.bench import crowd, partitions, polling
 from tools.bench.cases import chosen
 from tools.bench.comparing import differences, reservations, table
 from tools.bench.measuring import Effort
@@ -145,6 +145,24 @@ def polling_command(
         _write_docs(read(docs / "benchmarks" / "results.json"), docs)
 
 
+@app.command("partitions")
+def partitions_command(
+    blocks: Annotated[int, typer.Option(help="Blocks of 20 calls of each side.", min=1)] = 40,
+    docs: Annotated[
+        Path | None, typer.Option(help="Keep the numbers and renew the page in this folder.")
+    ] = None,
+) -> None:
+    """Time calls on 16 partitions over three masters and on one, in turns. Exit 1 when one misses its target."""
+    found = partitions.compare(blocks)
+    _console().print("\n".join(partitions.section(found)), markup=False)
+    if docs is not None:
+        partitions.keep(found, docs / "benchmarks")
+        _write_docs(read(docs / "benchmarks" / "results.json"), docs)
+    if found.misses:
+        Console(stderr=True).print(f"bench: misses its target: {', '.join(found.misses)}", highlight=False)
+    raise typer.Exit(1 if found.misses else 0)
+
+
 @app.command("crowd")
 def crowd_command(
     repetitions: Annotated[int, typer.Option(help="Times that each crowd is made on each side.", min=1)] = 3,
@@ -252,6 +270,7 @@ def _write_docs(found: Run, docs: Path) -> None:
         polling.load(docs / "benchmarks"),
         crowd.load(docs / "benchmarks"),
         peers.load(docs / "benchmarks"),
+        partitions.load(docs / "benchmarks"),
     ).items():
         target = docs / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tools.bench import crowd
+from tools.bench import crowd, partitions
 from tools.bench.data import PAYLOADS
 from tools.bench.peers.results import Peers
 from tools.bench.peers.section import section as peers_section
@@ -63,6 +63,7 @@ def pages(
     polled: Comparison | None = None,
     crowds: tuple[crowd.Crowd, ...] | None = None,
     peers: Peers | None = None,
+    partitioned: partitions.Comparison | None = None,
 ) -> dict[str, str]:
     """The page and its plots, by path below the folder of the documentation.
 
@@ -72,8 +73,9 @@ def pages(
         polled: calls with and without busy polling, when they were compared.
         crowds: many callers on one row, when they were compared.
         peers: other Python libraries, when they were compared.
+        partitioned: several partitions beside one, when they were compared.
     """
-    files = {"benchmarks.md": "\n".join([*_page(run, scale, polled, crowds, peers), ""])}
+    files = {"benchmarks.md": "\n".join([*_page(run, scale, polled, crowds, peers, partitioned), ""])}
     for name, cases in _by_repository(run).items():
         files[f"benchmarks/{name}.svg"] = bars(
             f"{name}: p50 of one caller, logarithmic", "µs", {case.name: p50s(case) for case in cases}
@@ -96,6 +98,7 @@ def _page(
     polled: Comparison | None,
     crowds: tuple[crowd.Crowd, ...] | None,
     peers: Peers | None,
+    partitioned: partitions.Comparison | None,
 ) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
@@ -121,6 +124,8 @@ def _page(
         yield from growth(scale)
     if crowds is not None:
         yield from crowd.section(crowds)
+    if partitioned is not None:
+        yield from partitions.section(partitioned)
     if polled is not None:
         yield from section(polled)
     if peers is not None:

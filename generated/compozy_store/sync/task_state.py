@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Never, Unpack, overload
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, Never, Unpack, overload
 
 from msgspec import UNSET, UnsetType
 
+from keyweave.errors import KeyweaveError
 from keyweave.read import gather as _gather
+from keyweave.read import get as _get
+from keyweave.read import lock as _lock
 from keyweave.read import tree as _tree
 from keyweave.read.query import view_query as view_query_
 from keyweave.read.query import where_query as where_query_
+from keyweave.write import delete as _delete
+from keyweave.write import delete_many as _delete_many
 from keyweave.write import merge as _merge
+from keyweave.write import save as _save
 from keyweave.write import update as _update
 from keyweave.sync.repository import Repository
 from keyweave.sync.rows import Groups, Pairs, Rows
@@ -42,6 +48,10 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
     """One run of one task of a workflow execution.
 
     A row that does not exist raises `TaskNotFoundError`.
+
+    Where a method takes keys, `workflow_exec_id` may be given as well. Then only the partition of this value
+    is asked. A row with another `workflow_exec_id` counts as missing: `get` raises `TaskNotFoundError`, and
+    `find` returns None.
     """
 
     __slots__ = ()
@@ -58,6 +68,81 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
             UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
         """
         return self._run(_update.update(self._context, ENTITY, key, fields), "update")
+
+    def get(self, key: str, *, workflow_exec_id: str | None = None) -> TaskState:
+        """The row with this key.
+
+        Raises:
+            TaskNotFoundError: it does not exist, or its retention has ended.
+        """
+        return self._run(_get.get(self._context, ENTITY, key, workflow_exec_id), "get")
+
+    def find(self, key: str, *, workflow_exec_id: str | None = None) -> TaskState | None:
+        """The row with this key, or None."""
+        return self._run(_get.find(self._context, ENTITY, key, workflow_exec_id), "find")
+
+    def exists(self, key: str, *, workflow_exec_id: str | None = None) -> bool:
+        """Return whether there is a row with this key, in one round trip, without reading all of the row."""
+        return self._run(_get.exists(self._context, ENTITY, key, workflow_exec_id), "exists")
+
+    def get_for_update(
+        self, key: str, *, wait: float | None = None, workflow_exec_id: str | None = None
+    ) -> TaskState:
+        """The row, locked until the transaction ends; `wait` is in seconds.
+
+        Raises:
+            TransactionRequiredError: outside a transaction.
+            TaskNotFoundError: it does not exist.
+            LockTimeoutError: another transaction held the lock for all of that time.
+        """
+        return self._run(
+            _lock.get_for_update(self._context, ENTITY, key, wait=wait, partition_value=workflow_exec_id),
+            "get_for_update",
+        )
+
+    def change(
+        self, key: str, function: Callable[[TaskState], Any], *, workflow_exec_id: str | None = None
+    ) -> TaskState:
+        """Read the row, let `function` change it, and write it; try again if another write came in between.
+
+        Raises:
+            TaskNotFoundError: it does not exist.
+            TransactionConflictError: every attempt lost to other writers.
+            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
+        """
+        return self._run(_save.change(self._context, ENTITY, key, function, workflow_exec_id), "change")
+
+    def delete(self, key: str, *, workflow_exec_id: str | None = None) -> None:
+        """Delete the row, and the rows that refer to it with cascade.
+
+        Raises:
+            TaskNotFoundError: it does not exist.
+            ReferenceViolationError: a row refers to it with restrict.
+        """
+        self._run(_delete.delete(self._context, ENTITY, key, workflow_exec_id), "delete")
+
+    def discard(self, key: str, *, workflow_exec_id: str | None = None) -> bool:
+        """Delete the row like `delete`, and return whether it existed."""
+        return self._run(_delete.discard(self._context, ENTITY, key, workflow_exec_id), "discard")
+
+    def get_many(self, keys: Sequence[str], *, workflow_exec_id: str | None = None) -> list[TaskState | None]:
+        """The rows with these keys, in the same order; None for a key without a row."""
+        return self._run(
+            _get.get_many(self._context, ENTITY, ENTITY.stored_keys(keys), workflow_exec_id), "get_many"
+        )
+
+    def delete_many(
+        self, keys: Iterable[str], *, workflow_exec_id: str | None = None
+    ) -> list[bool | KeyweaveError]:
+        """Delete rows in few round trips, as if by `discard`, one after another; an error of one row does not affect the others.
+
+        Returns:
+            For each key in order: whether the row existed, or the error.
+        """
+        return self._run(
+            _delete_many.delete_many(self._context, ENTITY, ENTITY.stored_keys(keys), workflow_exec_id),
+            "delete_many",
+        )
 
     def where(self, /, **fields: Unpack[_filters.TaskStateFilters]) -> Rows[TaskState]:
         """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
@@ -150,7 +235,7 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
         return Rows(self._run, self._context, view_query_(ENTITY, "by_execution_type", (execution_type,)))
 
     def get_with_task_states(
-        self, key: str, *, for_update: bool = False
+        self, key: str, *, for_update: bool = False, workflow_exec_id: str | None = None
     ) -> tuple[TaskState, list[TaskState]]:
         """The row with this key, and every TaskState that refers to it by `parent_state_id`.
 
@@ -163,7 +248,13 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
         """
         return self._run(
             _gather.get_with(
-                self._context, ENTITY, key, "TaskState", "parent_state_id", for_update=for_update
+                self._context,
+                ENTITY,
+                key,
+                "TaskState",
+                "parent_state_id",
+                for_update=for_update,
+                partition_value=workflow_exec_id,
             ),
             "get_with",
         )
@@ -172,17 +263,26 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
         """The rows, each with every TaskState that refers to it by `parent_state_id`."""
         return Pairs(rows, "TaskState", "parent_state_id", self._context)
 
-    def merge_usage(self, key: str, entries: Sequence[UsageEntry]) -> TaskState:
+    def merge_usage(
+        self, key: str, entries: Sequence[UsageEntry], *, workflow_exec_id: str | None = None
+    ) -> TaskState:
         """Merge entries into `usage` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
             TaskNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(_merge.merge(self._context, ENTITY, key, TASK_STATE_USAGE, entries), "merge")
+        return self._run(
+            _merge.merge(self._context, ENTITY, key, TASK_STATE_USAGE, entries, workflow_exec_id), "merge"
+        )
 
-    def tree(self, key: str, *, max_depth: int = 100) -> list[TaskState]:
+    def tree(self, key: str, *, max_depth: int = 100, workflow_exec_id: str | None = None) -> list[TaskState]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty if
         it does not exist.
         """
-        return self._run(_tree.tree(self._context, ENTITY, key, "by_parent", max_depth=max_depth), "tree")
+        return self._run(
+            _tree.tree(
+                self._context, ENTITY, key, "by_parent", max_depth=max_depth, partition_value=workflow_exec_id
+            ),
+            "tree",
+        )

@@ -7,7 +7,7 @@ from typing import Final
 
 from keyweave_generator.literal import literal
 from keyweave_generator.model import Entity, Field, Schema, TypeKind
-from keyweave_generator.names import key_argument_name
+from keyweave_generator.names import key_argument_name, partition_argument_name
 
 from .annotations import annotation, kind
 from .entries import looked_up
@@ -47,7 +47,7 @@ _NUMBERS: Final = frozenset({"int", "float", "decimal"})
 """Types of fields to which a number can be added."""
 
 _RESERVED: Final = frozenset(
-    "Any Callable ClaimEntry Decimal ENTITY Groups Literal Never Pairs RepositoryOfRecords Repository Rows Sequence Session UNSET UUID Unpack UnsetType".split()
+    "Any Callable ClaimEntry Decimal ENTITY Groups Iterable KeyweaveError Literal Never Pairs RepositoryOfRecords Repository Rows Sequence Session UNSET UUID Unpack UnsetType".split()
 )
 """Names in PascalCase or capitals that the module of a repository has beside the classes of the schema."""
 
@@ -70,6 +70,25 @@ class KeyArguments:
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionArgument:
+    """The argument for the value of the field that selects the partition, of methods that take a key.
+
+    Attributes:
+        only: the parameter, where a method has no other that is given by name.
+        more: the same behind such a parameter.
+        passed: how it is passed on behind the arguments of a method.
+        named: the same behind one that is given by name.
+        doc: what it does.
+    """
+
+    only: str
+    more: str
+    passed: str
+    named: str
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryModule:
     """The module of an entity's repository.
 
@@ -84,6 +103,9 @@ class RepositoryModule:
         rows: the class of handles of its rows.
         parent: the class of the runtime that it extends.
         key: the arguments for the key.
+        by_hand: whether methods that take one key have other parameters than those of the parent.
+        increments: whether `increment` has other parameters than that of the parent, and some field can be incremented.
+        partition: the argument for the value that selects the partition; empty if the partition follows from the key.
         not_found: name of the error for a row that does not exist.
         view_names: literals of the names of all views; empty when there are none.
         numbers: literals of the names of the fields to which a number can be added; empty when there are none.
@@ -104,6 +126,9 @@ class RepositoryModule:
     rows: str
     parent: str
     key: KeyArguments
+    by_hand: bool
+    increments: bool
+    partition: PartitionArgument
     not_found: str
     view_names: tuple[str, ...]
     numbers: tuple[str, ...]
@@ -135,7 +160,7 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         for field in entity.fields
         if field.type.kind is TypeKind.SCALAR and field.type.name == "datetime" and field.managed is None
     )
-    key = _key_arguments(entity, imports)
+    key, partition = _key_arguments(entity, imports), _partition_argument(entity, imports)
     views = tuple(view_method(view, entity, schema, imports) for view in entity.views)
     numbers = tuple(literal(field.name) for field in number_fields(entity))
     record = imports.schema_class(entity.name)
@@ -151,6 +176,9 @@ def repository_module(entity: Entity, schema: Schema, flavour: Flavour) -> Repos
         f"Rows[{record}]" if key.type == "str" else f"Rows[{record}, {key.type}]",
         imports.runtime("RepositoryOfRecords" if key.composite else "Repository"),
         key,
+        key.composite or bool(partition.doc),
+        key.composite or bool(partition.doc and numbers),
+        partition,
         not_found_name(entity),
         tuple(literal(view.name) for view in entity.views if view.each is None),
         numbers,
@@ -210,6 +238,20 @@ def _key_arguments(entity: Entity, imports: Imports) -> KeyArguments:
     return KeyArguments(type_, f", key: {type_}", stored, False)
 
 
+def _partition_argument(entity: Entity, imports: Imports) -> PartitionArgument:
+    """The argument for the value that selects the partition of a row; empty if the partition follows from the key."""
+    if entity.partition_by in entity.key_names:
+        return PartitionArgument("", "", "", "", "")
+    field = next(each for each in entity.fields if each.name == entity.partition_by)
+    name = partition_argument_name(field.name)
+    parameter = f", {name}: {annotation(field.type, imports)} | None = None"
+    doc = (
+        f"Where a method takes keys, `{name}` may be given as well. Then only the partition of this value is asked. A row with "
+        f"another `{field.name}` counts as missing: `get` raises `{not_found_name(entity)}`, and `find` returns None."
+    )
+    return PartitionArgument(f", *{parameter}", parameter, f", {name}", f", partition_value={name}", doc)
+
+
 def _given(field: Field, argument: str, imports: Imports) -> str:
     """An argument for a field as it is passed on: trimmed where the field is."""
     return f"{imports.aliased('trimmed')}({argument})" if field.trim else argument
@@ -226,12 +268,15 @@ def _import_for_methods(module: RepositoryModule) -> None:
     imports.aliased("where_query")
     if module.views:
         imports.aliased("view_query")
+    several = bool(module.partition.doc)
     used = {
         "ClaimEntry": module.uniques,
-        "_get": module.uniques or module.key.composite,
-        "_lock": module.key.composite,
-        "_save": module.key.composite,
-        "_delete": module.key.composite,
+        "_get": module.uniques or module.by_hand,
+        "_lock": module.by_hand,
+        "_save": module.by_hand,
+        "_delete": module.by_hand,
+        "_delete_many": several,
+        "KeyweaveError": several,
         "Pairs": module.referrers,
         "_gather": module.referrers,
         "_tree": module.tree_via,
@@ -240,9 +285,12 @@ def _import_for_methods(module: RepositoryModule) -> None:
     }
     for name in (*_ALWAYS, *(name for name, needed in used.items() if needed)):
         imports.runtime(name)
-    if module.key.composite:
+    if module.by_hand:
         imports.use("collections.abc", "Callable")
-        imports.use("decimal", "Decimal")
         imports.use("typing", "Any")
-    if module.merges:
+    if module.increments:
+        imports.use("decimal", "Decimal")
+    if several:
+        imports.use("collections.abc", "Iterable")
+    if module.merges or several:
         imports.use("collections.abc", "Sequence")

@@ -16,6 +16,7 @@ from keyweave.effects import Effect, Flow, Sleep
 from keyweave.errors import ConfigurationError, KeyweaveError
 from keyweave.exchange.ask import ask
 from keyweave.expiry.sweep import LOOKAHEAD, Unsweepable, sweep_step
+from keyweave.homes.vacant import VacantHomes, remove_next
 from keyweave.model.entity import Entity
 from keyweave.store.context import Context
 
@@ -27,6 +28,9 @@ _SWEEPER_BACKLOG: Final = _STEP_ROWS * LOOKAHEAD
 """Maximum number of due rows that writes leave to a sweeper of the store. When there are more, writes sweep too."""
 _MARGIN: Final = 1_000_000
 """Microseconds after its deadline from which on a write sweeps a row; more than any error of the estimated clock."""
+
+_HOME_READS: Final = 20
+"""Most reads of homes in one round of a sweeper, of up to 500 homes each. The next round goes on behind them."""
 
 _WRITE_SECONDS: Final = 0.025
 """Seconds after which a write begins no further step of its sweep."""
@@ -70,6 +74,7 @@ class SweepProgress:
         rounds: number of completed rounds.
         failures: number of consecutive failed rounds; 0 when the last round succeeded.
         error: the error of the last round, or None when it succeeded.
+        vacant: number of homes without a row that it removed, where a group has several partitions.
     """
 
     swept: int = 0
@@ -77,13 +82,17 @@ class SweepProgress:
     rounds: int = 0
     failures: int = 0
     error: KeyweaveError | None = None
+    vacant: int = 0
 
 
 def tend(context: Context, pace: Pace, progress: SweepProgress) -> Flow[None]:
     """Sweep without end. After an error, log it, record it in `progress`, and retry with increasing pauses."""
+    homes: VacantHomes | None = None
     while True:
         try:
             yield from tend_once(context, pace, progress)
+            if context.router is not None:
+                homes = yield from _tend_homes(context, pace, progress, homes)
         except KeyweaveError as error:
             yield Sleep(note_failure(context, progress, error))
         else:
@@ -91,6 +100,22 @@ def tend(context: Context, pace: Pace, progress: SweepProgress) -> Flow[None]:
                 _LOG.info("sweeper: recovered")
             progress.failures, progress.error = 0, None
             yield Sleep(pace.interval * context.random.uniform(0.8, 1.2))
+
+
+def _tend_homes(
+    context: Context, pace: Pace, progress: SweepProgress, homes: VacantHomes | None
+) -> Flow[VacantHomes | None]:
+    """Remove homes without a row in steps with pauses, behind those that an earlier round has looked at; return where this one ends."""
+    if homes is None or homes.done:
+        homes = VacantHomes(context)
+    for _ in range(_HOME_READS):
+        if homes.done:
+            break
+        started = context.monotonic()
+        progress.vacant += yield from remove_next(context, homes)
+        spent = context.monotonic() - started
+        yield Sleep(spent * (1 / pace.share - 1) * context.random.uniform(0.5, 1.5))
+    return homes
 
 
 def note_failure(context: Context, progress: SweepProgress, error: KeyweaveError) -> float:

@@ -80,6 +80,11 @@ def remove_vacant(context: Context) -> Flow[int]:
     found = VacantHomes(context)
     removed = 0
     while not found.done:
-        vacant = yield from found.read()
-        removed += sum((yield from together(context, [vacate(context, thing) for thing, _ in vacant])))
+        removed += yield from remove_next(context, found)
     return removed
+
+
+def remove_next(context: Context, found: VacantHomes) -> Flow[int]:
+    """Read the next homes, remove those without a row or unique value, and return their number."""
+    vacant = yield from found.read()
+    return sum((yield from together(context, [vacate(context, thing) for thing, _ in vacant])))

@@ -9,7 +9,7 @@ slots behind it.
 from __future__ import annotations
 
 from binascii import crc_hqx
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from itertools import count
 from typing import Final
@@ -24,6 +24,9 @@ STRETCH: Final = SLOTS // MOST_PARTITIONS
 """Slots of one partition's stretch."""
 
 _BITS: Final = MOST_PARTITIONS.bit_length() - 1
+_HASHES: Final = 16_384
+"""Most values whose hashes are remembered."""
+
 _MASK: Final = SLOTS - 1
 _DIGITS: Final = 4
 """Salts of up to so many digits are looked up in tables. About one partition in 16,000 needs a longer salt."""
@@ -41,8 +44,14 @@ def index_of(value: str, partitions: int) -> int:
         value: in the form in which rows are named; see `keyweave.model.keytext`.
         partitions: a power of two.
     """
+    return _hash(value) & (partitions - 1)
+
+
+@lru_cache(maxsize=_HASHES)
+def _hash(value: str) -> int:
+    """Return the first 8 bytes of the BLAKE2b of a value. A process asks for the same values again and again."""
     digest = blake2b(value.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") & (partitions - 1)
+    return int.from_bytes(digest, "little")
 
 
 def slot_of(text: bytes) -> int:

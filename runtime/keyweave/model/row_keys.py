@@ -8,7 +8,7 @@ from uuid import UUID
 
 from keyweave.errors import ValidationError
 from keyweave.model.identity import id_text, joined_id, key_of_id, parts_of_id
-from keyweave.model.keytext import check_kind
+from keyweave.model.keytext import check_kind, check_value
 
 LONGEST_KEY_SHOWN: Final = 100
 """Characters of a key in a message."""
@@ -23,6 +23,8 @@ class RowKeys:
     key: str
     key_kind: str
     parts: Mapping[str, type]
+    partition_by: str
+    filters: Mapping[str, str]
     trimmed: tuple[str, ...]
     normalize_key: Callable[[Any], str] | None
 
@@ -88,6 +90,23 @@ class RowKeys:
         if normalize is None or isinstance(keys, str) or not isinstance(keys, Iterable):
             return keys
         return [normalize(key) for key in keys]
+
+    def partition_value(self, value: Any) -> Any:
+        """Return a value of the field that selects the partition, as rows have it.
+
+        Raises:
+            ValidationError: the field cannot have it.
+        """
+        name = self.partition_by
+        if (
+            type(value) is str
+            and value.isascii()
+            and self.filters[name] == "str"
+            and name not in self.trimmed
+        ):
+            return value  # nearly every value, which costs no call
+        value = check_value(value, self.filters[name], entity=self.name, field=name)
+        return value.strip() if name in self.trimmed else value
 
     def shown(self, key: str) -> Any:
         """Return how errors give a key by its id: text, or the tuple of the parts of a composite key.

@@ -41,6 +41,9 @@ class PartitionRouter:
     ) -> Flow[Any]:
         """Run a flow in the partition of the row with one key."""
         checked_text(key)
+        value = options.get("partition_value")
+        if value is not None:
+            return (yield from self._run_known(flow, context, value, entity, key, *rest, **options))
         partition = self._certain(context, entity, key)
         if partition is None:
             known = self._remembered(context, entity, key)
@@ -67,6 +70,16 @@ class PartitionRouter:
                 )
         return (yield from self._run(flow, context, partition, entity, key, *rest, **options))
 
+    def known(self, context: Context, entity: Entity[Any], partition_value: Any) -> Context:
+        """Return the context in the partition of a value, outside a transaction."""
+        return context.at(whereabouts.by_value(context, entity, partition_value))
+
+    def for_save(self, context: Context, entity: Entity[Any], record: Record) -> Context:
+        """Return the context in the partition of a record that is saved, outside a transaction."""
+        partition = whereabouts.by_record(context, entity, record) or context.keyspace.at(entity.group, 0)
+        _require_value(context, entity, record)
+        return context.at(partition)
+
     def _remembered(self, context: Context, entity: Entity[Any], key: str) -> Partition | None:
         """Return where a row was met last, or None.
 
@@ -85,6 +98,26 @@ class PartitionRouter:
         if unit is not None and unit.change_of(entity, key) is not None:
             return unit.partition
         return whereabouts.by_key(context, entity, key)
+
+    def _run_known(
+        self,
+        flow: Callable[..., Flow[Any]],
+        context: Context,
+        value: Any,
+        entity: Entity[Any],
+        key: str,
+        *rest: Any,
+        **options: Any,
+    ) -> Flow[Any]:
+        """Run a flow in the partition of the value that a caller knows."""
+        partition = whereabouts.by_value(context, entity, value)
+        try:
+            found = yield from flow(inside(context, partition), entity, key, *rest, **options)
+        except CrossPartitionError as error:
+            raise (yield from crossing(context, partition, entity, key, value)) from error
+        if context.unit is None and not _is_nothing(found):
+            context.state.homes.put(entity.name, key, partition)
+        return found
 
     def _run(
         self,

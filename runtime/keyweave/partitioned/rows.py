@@ -21,6 +21,7 @@ from keyweave.model.entity import Entity
 from keyweave.model.exact import EXACT
 from keyweave.model.page import Page, check_limit
 from keyweave.partitioned import whereabouts
+from keyweave.partitioned.entries import page_by_entries
 from keyweave.partitioned.inside import inside
 from keyweave.read import answers, explain, gather, query_page
 from keyweave.read.execute import Answer, answer_to, read_rows, sort_key
@@ -130,7 +131,8 @@ def _page_with_contexts(
         if cursor is not None
         else None
     )
-    found, end = yield from _merged(context, partitions, query, limit, start)
+    read = yield from page_by_entries(context, partitions, query, limit, start)
+    found, end = read if read is not None else (yield from _merged(context, partitions, query, limit, start))
     return found, write_cursor(secret, end, words) if end is not None else None
 
 

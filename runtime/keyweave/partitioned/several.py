@@ -37,6 +37,10 @@ def by_partition(
     writes in their order. Inside a transaction they go one after another, because the first error ends it.
     """
     each = listed(entity, given)
+    value = options.get("partition_value")
+    if value is not None:
+        partition = whereabouts.by_value(context, entity, value)
+        return (yield from flow(inside(context, partition), entity, each, **options))
     partitions = yield from _places(context, entity, each)
     if context.unit is not None:
         results = []

@@ -15,7 +15,7 @@ from keyweave.model.page import Page
 from keyweave.model.record import Record
 from keyweave.read.answers import rows_of
 from keyweave.read.execute import Answer, answer_to, read_rows
-from keyweave.read.get import find, is_live
+from keyweave.read.get import find, is_live, selects
 from keyweave.read.lock import find_for_update_with
 from keyweave.read.match import matches
 from keyweave.read.page import all_pages, most_members, page_call, read_replies, read_reply
@@ -89,10 +89,12 @@ def get_with(
     field: str,
     *,
     for_update: bool = False,
+    partition_value: Any = None,
 ) -> Flow[tuple[R, list[Any]]]:
     """Return the row `key`, and every row of the entity `child` whose `field` refers to it.
 
     Args:
+        partition_value: as for `read.get.get`.
         for_update: lock the row as `lock.get_for_update` does; the referring rows are read under its lock.
 
     Raises:
@@ -100,17 +102,25 @@ def get_with(
         TransactionRequiredError: `for_update` outside a transaction.
         LockTimeoutError: the lock was not free within its timeout.
     """
+    if partition_value is not None:
+        partition_value = entity.partition_value(partition_value)
     if context.router is not None:
         pair: tuple[R, list[Any]] = yield from context.router.row(
-            get_with, context, entity, key, child, field, for_update=for_update
+            get_with,
+            context,
+            entity,
+            key,
+            child,
+            field,
+            for_update=for_update,
+            partition_value=partition_value,
         )
         return pair
     referrer = context.package.referrer(entity.name, child, field)
     newest = newest_first(referrer)
-    if for_update:
-        return (yield from _get_with_for_update(context, entity, key, referrer, newest))
-    found = yield from _find_with(context, entity, key, referrer, newest)
-    if found is None:
+    read = _get_with_for_update if for_update else _find_with
+    found: tuple[R, list[Any]] | None = yield from read(context, entity, key, referrer, newest)
+    if found is None or (partition_value is not None and not selects(entity, found[0], partition_value)):
         raise entity.missing(key)
     return found
 
@@ -158,7 +168,7 @@ def row_and_list_by_keys(
 
 def _get_with_for_update(
     context: Context, entity: Entity[R], key: str, referrer: Referrer, newest: bool
-) -> Flow[tuple[R, list[Any]]]:
+) -> Flow[tuple[R, list[Any]] | None]:
     rows, via = referrer.entity, referrer.reference.via
     stream = Stream(rows.views[via], (checked_text(key),))
     if context.unbuilt:
@@ -169,7 +179,7 @@ def _get_with_for_update(
         extra = script_call(context, "page", keys, arguments)
     record, reply = yield from find_for_update_with(context, entity, key, extra)
     if record is None:
-        raise entity.missing(key)
+        return None
     if reply is not None and script_ran(context, reply):
         return record, (yield from _complete_list(context, rows, stream, newest, reply))
     return record, (yield from all_pages(context, rows, stream, newest=newest))

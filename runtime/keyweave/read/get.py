@@ -28,23 +28,32 @@ R = TypeVar("R", bound=Record)
 _BATCH = 500
 
 
-def get(context: Context, entity: Entity[R], key: str) -> Flow[R]:
+def get(context: Context, entity: Entity[R], key: str, partition_value: Any = None) -> Flow[R]:
     """Return the row `key`.
+
+    Args:
+        partition_value: of the field that selects the partition, if the caller knows it; a row with another one does not count.
 
     Raises:
         NotFoundError: the entity's own error, when there is no live row.
     """
-    record = yield from find(context, entity, key)
+    record = yield from find(context, entity, key, partition_value=partition_value)
     if record is None:
         raise entity.missing(key)
     return record
 
 
-def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
-    """Return the row `key`, or None when there is no live row."""
+def find(context: Context, entity: Entity[R], key: str, partition_value: Any = None) -> Flow[R | None]:
+    """Return the row `key`, or None when there is no live row; `partition_value` as for `get`."""
+    if partition_value is not None:
+        partition_value = entity.partition_value(partition_value)
     if context.router is not None:
-        found: R | None = yield from context.router.row(find, context, entity, key)
-        return found
+        if partition_value is None or context.unit is not None:
+            found: R | None = yield from context.router.row(
+                find, context, entity, key, partition_value=partition_value
+            )
+            return found
+        context = context.router.known(context, entity, partition_value)
     if type(key) is not str or not key.isascii():
         checked_text(key)
     unit = context.unit
@@ -52,7 +61,7 @@ def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
         change = unit.change_of(entity, key)
         if change is not None:
             present: R | None = buffered_record(context, change)
-            return present
+            return present if partition_value is None or selects(entity, present, partition_value) else None
     (document,) = yield from _read(
         context, entity, ("GET", context.partition(entity).document(entity.name, key))
     )
@@ -61,17 +70,32 @@ def find(context: Context, entity: Entity[R], key: str) -> Flow[R | None]:
     record: R = context.codecs[entity.name].load(document, key)
     if not (yield from is_live(context, entity, record)):
         return None
+    if partition_value is not None:
+        if not selects(entity, record, partition_value):
+            return None
+        if context.homing and unit is None:
+            context.state.homes.put(entity.name, key, context.partition(entity))
     if unit is not None:
         remember_loaded(context, entity, key, record)
     return record
 
 
-def exists(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
-    """Return whether there is a live row `key`; only the head of its document is read.
+def selects(entity: Entity[Any], record: Any, partition_value: Any) -> bool:
+    """Return whether there is a record, and it has this value of the field that selects the partition."""
+    return record is not None and getattr(record, entity.partition_by) == partition_value
+
+
+def exists(context: Context, entity: Entity[Any], key: str, partition_value: Any = None) -> Flow[bool]:
+    """Return whether there is a live row `key`; only the head of its document is read, unless a value has to be compared.
+
+    Args:
+        partition_value: as for `get`.
 
     Raises:
         CorruptDocumentError: its document has no head.
     """
+    if partition_value is not None:
+        return (yield from find(context, entity, key, partition_value=partition_value)) is not None
     if context.router is not None:
         return bool((yield from context.router.row(exists, context, entity, key)))
     checked_text(key)
@@ -105,15 +129,27 @@ def _read_with_time(context: Context, entity: Entity[Any], command: Command) -> 
 
 
 def get_many(
-    context: Context, entity: Entity[R], keys: Sequence[str], *, readable: bool = False
+    context: Context,
+    entity: Entity[R],
+    keys: Sequence[str],
+    partition_value: Any = None,
+    *,
+    readable: bool = False,
 ) -> Flow[list[R | None]]:
     """Return the rows of `keys` in the same order, with None for each key without a live row.
 
     Args:
         readable: leave out rows that cannot be read, as lists do.
+        partition_value: as for `get`; of all rows.
     """
+    if partition_value is not None:
+        partition_value = entity.partition_value(partition_value)
     if context.router is not None:
-        return (yield from context.router.several(get_many, context, entity, keys, readable=readable))
+        return (
+            yield from context.router.several(
+                get_many, context, entity, keys, readable=readable, partition_value=partition_value
+            )
+        )
     if isinstance(keys, str):
         raise ValidationError(f"{entity.name}: expected several keys, got one string", entity=entity.name)
     wanted = [checked_text(key) for key in keys]
@@ -136,6 +172,8 @@ def get_many(
             change = unit.change_of(entity, key)
             if change is not None:
                 found[key] = buffered_record(context, change)
+    if partition_value is not None:
+        found = {key: row if selects(entity, row, partition_value) else None for key, row in found.items()}
     return [found[key] for key in wanted]
 
 

@@ -22,7 +22,7 @@ from keyweave.exchange.bound import most_keys
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of
-from keyweave.read.get import find, is_live, remember_loaded
+from keyweave.read.get import find, is_live, remember_loaded, selects
 from keyweave.read.line import Held, give, is_passed_on, line_up, lock_timed_out, pass_on
 from keyweave.store.context import Context
 from keyweave.store.turns import LockQueue
@@ -36,34 +36,45 @@ _SCRIPT_REFUSED: Final = frozenset({"NOSCRIPT", "ERR"})
 """Error codes of a script that did not run. The commands before it in the pipeline ran."""
 
 
-def get_for_update(context: Context, entity: Entity[R], key: str, *, wait: float | None = None) -> Flow[R]:
+def get_for_update(
+    context: Context, entity: Entity[R], key: str, *, wait: float | None = None, partition_value: Any = None
+) -> Flow[R]:
     """Lock a row against other locking reads until the transaction ends, and return it.
 
     Args:
         key: the row's id.
         wait: seconds to wait for the lock; the policy's `lock_wait` by default.
+        partition_value: as for `read.get.get`.
 
     Raises:
         TransactionRequiredError: there is no transaction, or it has ended.
         NotFoundError: there is no such row.
         LockTimeoutError: the lock was not free within `wait`, or by the transaction's deadline.
     """
-    record = yield from find_for_update(context, entity, key, wait=wait)
+    record = yield from find_for_update(context, entity, key, wait=wait, partition_value=partition_value)
     if record is None:
         raise entity.missing(key)
     return record
 
 
 def find_for_update(
-    context: Context, entity: Entity[R], key: str, *, wait: float | None = None
+    context: Context, entity: Entity[R], key: str, *, wait: float | None = None, partition_value: Any = None
 ) -> Flow[R | None]:
     """Do what `get_for_update` does, but return None when there is no such row; the commit guards its absence."""
-    record, _ = yield from find_for_update_with(context, entity, key, None, wait=wait)
+    record, _ = yield from find_for_update_with(
+        context, entity, key, None, wait=wait, partition_value=partition_value
+    )
     return record
 
 
 def find_for_update_with(
-    context: Context, entity: Entity[R], key: str, extra: Command | None, *, wait: float | None = None
+    context: Context,
+    entity: Entity[R],
+    key: str,
+    extra: Command | None,
+    *,
+    wait: float | None = None,
+    partition_value: Any = None,
 ) -> Flow[tuple[R | None, Reply]]:
     """Do what `find_for_update` does, and send a second read, the script call `extra`, in the same exchange.
 
@@ -74,10 +85,12 @@ def find_for_update_with(
     unit = context.unit
     if unit is None:
         raise TransactionRequiredError(f"{entity.name}: a read for update requires a transaction")
+    if partition_value is not None:
+        partition_value = entity.partition_value(partition_value)
     if context.router is not None:
         flow = find_for_update_with
         pair: tuple[R | None, Reply] = yield from context.router.row(
-            flow, context, entity, key, extra, wait=wait
+            flow, context, entity, key, extra, wait=wait, partition_value=partition_value
         )
         return pair
     checked_text(key)
@@ -91,6 +104,8 @@ def find_for_update_with(
     if unit.change_of(entity, key) is None:
         stored = memory_of(record) if record is not None else None
         unit.watched.setdefault((entity.name, key), (entity, stored))
+    if partition_value is not None and not selects(entity, record, partition_value):
+        record = None
     return record, replies[1] if replies is not None and extra is not None else None
 
 

@@ -15,7 +15,7 @@ from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Record, memory_of
 from keyweave.read.gather import gather
-from keyweave.read.get import find
+from keyweave.read.get import find, selects
 from keyweave.read.readable import load_each
 from keyweave.store.context import Context
 
@@ -25,13 +25,22 @@ BOUND: Final = 500
 """Maximum number of descendants in one reply, to limit the server's output buffer."""
 
 
-def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth: int) -> Flow[list[R]]:
+def tree(
+    context: Context,
+    entity: Entity[R],
+    root: str,
+    via: str,
+    *,
+    max_depth: int,
+    partition_value: Any = None,
+) -> Flow[list[R]]:
     """Return the row `root` and its descendants, ordered by depth and within one depth by creation.
 
     Args:
         root: key of the root.
         via: view that finds a row's children.
         max_depth: number of levels below the root to read.
+        partition_value: as for `read.get.get`; of the root.
 
     Raises:
         ValidationError: `max_depth` is not a whole number from 0.
@@ -40,14 +49,17 @@ def tree(context: Context, entity: Entity[R], root: str, via: str, *, max_depth:
     Returns:
         The records; empty when there is no such row. A row that is its own ancestor appears once.
     """
+    if partition_value is not None:
+        partition_value = entity.partition_value(partition_value)
     if context.router is not None:
-        return list((yield from context.router.row(tree, context, entity, root, via, max_depth=max_depth)))
+        known = {"max_depth": max_depth, "partition_value": partition_value}
+        return list((yield from context.router.row(tree, context, entity, root, via, **known)))
     below = range(_checked_depth(max_depth, entity.name))
     levels: list[list[R]]
     levels, complete = yield from context.strategy.levels(
         context, entity, checked_text(root), via, below.stop
     )
-    if not levels:
+    if not levels or (partition_value is not None and not selects(entity, levels[0][0], partition_value)):
         return []
     rows: list[R] = []
     seen: set[str] = set()

@@ -59,7 +59,20 @@ class Router(Protocol):
     def row(
         self, flow: Callable[..., Flow[Any]], context: Any, entity: Any, key: str, *rest: Any, **options: Any
     ) -> Flow[Any]:
-        """Run a flow that concerns the row with one key: `flow(context, entity, key, *rest, **options)`."""
+        """Run a flow that concerns the row with one key: `flow(context, entity, key, *rest, **options)`.
+
+        The option `partition_value` is what the caller says that selects the row's partition, or None.
+        """
+
+    def known(self, context: Any, entity: Any, partition_value: Any) -> Any:
+        """Return the context in the partition of a value, outside a transaction."""
+
+    def for_save(self, context: Any, entity: Any, record: Any) -> Any:
+        """Return the context in the partition of a record that is saved, outside a transaction.
+
+        Raises:
+            ValidationError: the record was loaded with another value of the field that selects the partition.
+        """
 
     def record(
         self, flow: Callable[..., Flow[Any]], context: Any, entity: Any, record: Any, **options: Any
@@ -69,7 +82,7 @@ class Router(Protocol):
     def several(
         self, flow: Callable[..., Flow[Any]], context: Any, entity: Any, given: Any, **options: Any
     ) -> Flow[list[Any]]:
-        """Run a flow that takes several keys or records, and returns something for each of them."""
+        """Run a flow that takes several keys or records, and returns something for each of them; options as for `row`."""
 
     def claim(self, flow: Callable[..., Flow[Any]], context: Any, entity: Any, claim: Any) -> Flow[Any]:
         """Run a flow that looks a unique value up."""

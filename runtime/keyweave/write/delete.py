@@ -27,34 +27,42 @@ from keyweave.expiry.tend import sweep_after_write
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.model.record import Stored
+from keyweave.read.get import selects
 from keyweave.store.context import Context
 from keyweave.write.delete_unreadable import discard_unreadable
 
 
-def delete(context: Context, entity: Entity[Any], key: str) -> Flow[None]:
+def delete(context: Context, entity: Entity[Any], key: str, partition_value: Any = None) -> Flow[None]:
     """Delete a row and, in the same atomic step, the rows that refer to it with cascade.
+
+    Args:
+        partition_value: of the field that selects the partition, if the caller knows it; a row with another one does not count.
 
     Raises:
         NotFoundError: the entity's own error, when there is no live row.
         ReferenceViolationError: a row refers to it with restrict.
         TransactionConflictError: every attempt lost to other writers.
     """
-    deleted = yield from discard(context, entity, key)
+    deleted = yield from discard(context, entity, key, partition_value=partition_value)
     if not deleted:
         raise entity.missing(key)
 
 
-def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
+def discard(context: Context, entity: Entity[Any], key: str, partition_value: Any = None) -> Flow[bool]:
     """Delete a row like `delete`, and return whether it existed."""
+    if partition_value is not None:
+        partition_value = entity.partition_value(partition_value)
     if context.router is not None:
-        return bool((yield from context.router.row(discard, context, entity, key)))
+        return bool(
+            (yield from context.router.row(discard, context, entity, key, partition_value=partition_value))
+        )
     checked_text(key)
     unit = context.unit
     if unit is not None:
-        return (yield from _discard_buffered(context, unit, entity, key))
+        return (yield from _discard_buffered(context, unit, entity, key, partition_value))
     newer: Change | None = None
     guess = context.state.recent.get(entity.name, key) if not context.package.referrers[entity.name] else None
-    if guess is not None:
+    if guess is not None and not is_another(context, entity, guess, partition_value):
         removed, newer = yield from _discard_remembered(context, entity, key, guess)
         if removed:
             yield from sweep_after_write(context, entity)
@@ -64,13 +72,15 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
         try:
             found = (newer, Family([])) if newer is not None else (yield from _read(context, entity, key))
         except CorruptDocumentError:
-            if (yield from discard_unreadable(context, entity, key)):
+            if partition_value is None and (yield from discard_unreadable(context, entity, key)):
                 return True
             raise
         newer = None
         if found is None:
             return False
         change, family = found
+        if is_another(context, entity, change.old, partition_value):
+            return False
         if (yield from remove_rows(context, [change], family)):
             yield from sweep_after_write(context, entity)
             return True
@@ -79,6 +89,13 @@ def discard(context: Context, entity: Entity[Any], key: str) -> Flow[bool]:
         attempts=attempts,
         key=entity.shown(key),
     )
+
+
+def is_another(context: Context, entity: Entity[Any], stored: Stored | None, partition_value: Any) -> bool:
+    """Return whether a stored row has another value of the field that selects the partition than a caller knows."""
+    if partition_value is None or stored is None:
+        return False
+    return not selects(entity, context.codec(entity).snapshot_of(stored), partition_value)
 
 
 def _discard_remembered(
@@ -120,20 +137,27 @@ def _read(
     return found
 
 
-def _discard_buffered(context: Context, unit: UnitOfWork, entity: Entity[Any], key: str) -> Flow[bool]:
+def _discard_buffered(
+    context: Context, unit: UnitOfWork, entity: Entity[Any], key: str, partition_value: Any
+) -> Flow[bool]:
     """Buffer the deletion of a row and of the rows that refer to it, as this unit sees them.
 
     For a row that the unit has changed, only its new references count. If it no longer refers to a deleted row, it
     stays with its own family. If it now does, it is deleted.
     """
     own = unit.change_of(entity, key)
-    if own is not None and own.prepared is None:
+    if own is not None and (
+        own.prepared is None
+        or (partition_value is not None and not selects(entity, own.prepared.snapshot, partition_value))
+    ):
         return False
     if own is None:
         found = yield from _read(context, entity, key, whole=True)
         if found is None:
             return False
         change, family = found
+        if is_another(context, entity, change.old, partition_value):
+            return False
         members = family.members if family is not None else (yield from members_of(context, [change], None))
         loaded = unit.loaded.get((entity.name, key))
         if loaded is not None and change.old is not None:

@@ -20,30 +20,41 @@ from keyweave.model.entity import Entity
 from keyweave.model.keytext import checked_text
 from keyweave.store.context import Context
 from keyweave.write.chunk import ROWS
-from keyweave.write.delete import discard
+from keyweave.write.delete import discard, is_another
 from keyweave.write.many import commit_run, listed
 from keyweave.write.share_error import another
 
 
 def delete_many(
-    context: Context, entity: Entity[Any], keys: Iterable[str]
+    context: Context, entity: Entity[Any], keys: Iterable[str], partition_value: Any = None
 ) -> Flow[list[bool | KeyweaveError]]:
     """Delete rows, and the rows that refer to them with cascade. Inside a transaction, the first error is raised.
+
+    Args:
+        partition_value: as for `write.delete.delete`; of all rows.
 
     Returns:
         For each key in order: whether the row existed, or the error that `discard` raises.
     """
+    if partition_value is not None:
+        partition_value = entity.partition_value(partition_value)
     if context.router is not None:
-        return (yield from context.router.several(delete_many, context, entity, keys))
+        return (
+            yield from context.router.several(
+                delete_many, context, entity, keys, partition_value=partition_value
+            )
+        )
     wanted = listed(entity, keys)
     results: list[bool | KeyweaveError] = [False] * len(wanted)
     if context.unit is not None:
         for place, key in enumerate(wanted):
-            results[place] = yield from discard(context, entity, key)
+            results[place] = yield from discard(context, entity, key, partition_value=partition_value)
         return results
     for chunk in _chunks(context, wanted, results):
         try:
-            changes = yield from _removals(context, entity, [wanted[place] for place in chunk])
+            changes = yield from _removals(
+                context, entity, [wanted[place] for place in chunk], partition_value
+            )
         except KeyweaveError as error:
             for place in chunk:
                 results[place] = another(error)
@@ -54,10 +65,11 @@ def delete_many(
                 run.append((place, change))
             if change is not None:
                 continue
-            yield from _remove(context, run, results)
-            results[place] = yield from caught(discard(context, entity, wanted[place]))
+            yield from _remove(context, run, results, partition_value)
+            alone = discard(context, entity, wanted[place], partition_value=partition_value)
+            results[place] = yield from caught(alone)
             run = []
-        yield from _remove(context, run, results)
+        yield from _remove(context, run, results, partition_value)
         yield from sweep_after_write(context, entity)
     return results
 
@@ -80,7 +92,7 @@ def _chunks(context: Context, keys: list[str], results: list[bool | KeyweaveErro
 
 
 def _removals(
-    context: Context, entity: Entity[Any], keys: list[str]
+    context: Context, entity: Entity[Any], keys: list[str], partition_value: Any
 ) -> Flow[list[Change | Literal[False] | None]]:
     """Read rows, and return the removal of each.
 
@@ -95,8 +107,11 @@ def _removals(
     found: list[Change | Literal[False] | None] = []
     for key, document in zip(keys, documents, strict=True):
         try:
+            change = removal(context, entity, key, document, "revision") if document is not None else None
             found.append(
-                removal(context, entity, key, document, "revision") if document is not None else False
+                False
+                if change is None or is_another(context, entity, change.old, partition_value)
+                else change
             )
         except CorruptDocumentError:
             found.append(None)
@@ -110,7 +125,10 @@ def _removals(
 
 
 def _remove(
-    context: Context, run: list[tuple[int, Change]], results: list[bool | KeyweaveError]
+    context: Context,
+    run: list[tuple[int, Change]],
+    results: list[bool | KeyweaveError],
+    partition_value: Any,
 ) -> Flow[None]:
     """Commit removals; a row that another writer changed is deleted alone."""
     if not run:
@@ -122,4 +140,5 @@ def _remove(
         elif isinstance(outcome, KeyweaveError):
             results[place] = outcome
         else:
-            results[place] = yield from caught(discard(context, change.entity, change.key))
+            again = discard(context, change.entity, change.key, partition_value=partition_value)
+            results[place] = yield from caught(again)

@@ -16,8 +16,15 @@ R = TypeVar("R", bound=Record)
 V = TypeVar("V", bound=Value)
 
 
-def merge(context: Context, entity: Entity[R], key: str, rule: Merge[V], added: Sequence[V]) -> Flow[R]:
-    """Merge `added` into a list field of the row `key` by the schema's rules.
+def merge(
+    context: Context,
+    entity: Entity[R],
+    key: str,
+    rule: Merge[V],
+    added: Sequence[V],
+    partition_value: Any = None,
+) -> Flow[R]:
+    """Merge `added` into a list field of the row `key` by the schema's rules; `partition_value` as for `write.save.change`.
 
     Raises:
         NotFoundError: the entity's own error.
@@ -29,4 +36,4 @@ def merge(context: Context, entity: Entity[R], key: str, rule: Merge[V], added: 
     def fold(record: Any) -> None:
         setattr(record, rule.field, rule.merged(getattr(record, rule.field), elements))
 
-    return (yield from change(context, entity, key, fold))
+    return (yield from change(context, entity, key, fold, partition_value=partition_value))

@@ -22,7 +22,7 @@ from keyweave.model.entity import Entity
 from keyweave.model.entry import ViewEntry
 from keyweave.model.fidelity import same_value
 from keyweave.model.record import MEMORY, Record, Stored, memory_of
-from keyweave.read.get import get
+from keyweave.read.get import get, selects
 from keyweave.store.context import Context
 from keyweave.write.batch import Alter, Put, call, key_changed
 from keyweave.write.buffer import buffer_create, buffer_save, buffer_upsert
@@ -112,7 +112,9 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
     """
     if context.router is not None:
-        return (yield from _routed(save, context, entity, record))
+        if context.unit is not None:
+            return (yield from _routed(save, context, entity, record))
+        context = context.router.for_save(context, entity, record)
     stored: Stored | None = getattr(record, MEMORY, None)
     if stored is None:
         raise _not_loaded(entity, record)
@@ -224,7 +226,13 @@ def _upsert_alone(
 
 
 def change(
-    context: Context, entity: Entity[R], key: str, function: Callable[[R], Any], *, quiet: bool = False
+    context: Context,
+    entity: Entity[R],
+    key: str,
+    function: Callable[[R], Any],
+    partition_value: Any = None,
+    *,
+    quiet: bool = False,
 ) -> Flow[R]:
     """Read a row, let `function` change the record, and write it. Repeat this after a conflict with another writer.
 
@@ -232,6 +240,7 @@ def change(
         key: the row's id.
         function: changes the record in place, or returns another one; may run several times.
         quiet: do not write when the function left the record unchanged.
+        partition_value: of the field that selects the partition, if the caller knows it; a row with another one does not count.
 
     Raises:
         NotFoundError: there is no such row.
@@ -239,9 +248,15 @@ def change(
         TransactionConflictError: every attempt lost to other writers.
         Exception: any exception of `function`; nothing was written.
     """
+    if partition_value is not None:
+        partition_value = entity.partition_value(partition_value)
     if context.router is not None:
-        flow: R = yield from context.router.row(change, context, entity, key, function, quiet=quiet)
+        flow: R = yield from context.router.row(
+            change, context, entity, key, function, quiet=quiet, partition_value=partition_value
+        )
         return flow
+    if partition_value is not None:
+        function = _only_with(entity, key, partition_value, function)
     if context.unit is not None:
         return (yield from _change_inside(context, entity, key, function, quiet=quiet))
     turns, name = context.placing.writers, (entity.name, key)
@@ -260,6 +275,19 @@ def change(
         queue.lost, queue.outdated = 2, True
         written = yield from write_together(context, entity, key, Alter(key, function, quiet=quiet), queue)
     return written
+
+
+def _only_with(
+    entity: Entity[R], key: str, partition_value: Any, function: Callable[[R], Any]
+) -> Callable[[R], Any]:
+    """Return a function that changes a record by another one, if it has the value that selects the partition."""
+
+    def checked(record: R) -> Any:
+        if not selects(entity, record, partition_value):
+            raise entity.missing(key)
+        return function(record)
+
+    return checked
 
 
 def _change_alone(

@@ -21,9 +21,17 @@ R = TypeVar("R", bound=Record)
 
 
 def touch(
-    context: Context, entity: Entity[R], key: str, field: str, at: datetime | None = None
+    context: Context,
+    entity: Entity[R],
+    key: str,
+    field: str,
+    at: datetime | None = None,
+    partition_value: Any = None,
 ) -> Flow[bool]:
     """Set a datetime field to `at`, or to the server's time, unless it holds a later moment.
+
+    Args:
+        partition_value: as for `write.save.change`.
 
     Returns:
         Whether the row exists.
@@ -32,8 +40,16 @@ def touch(
         ValidationError: `at` is not a datetime with a time zone.
         TransactionConflictError: every attempt lost to other writers.
     """
+    if partition_value is not None:
+        partition_value = entity.partition_value(partition_value)
     if context.router is not None:
-        return bool((yield from context.router.row(touch, context, entity, key, field, at)))
+        return bool(
+            (
+                yield from context.router.row(
+                    touch, context, entity, key, field, at, partition_value=partition_value
+                )
+            )
+        )
     moment = from_micros((yield from current_time(context, context.partition(entity)))) if at is None else at
 
     def forward(record: Any) -> None:
@@ -46,7 +62,7 @@ def touch(
     try:
         # A touch renews a sliding deadline, also if the field holds a later moment.
         renews = entity.retention is not None and entity.retention.sliding
-        yield from change(context, entity, key, forward, quiet=not renews)
+        yield from change(context, entity, key, forward, quiet=not renews, partition_value=partition_value)
     except NotFoundError as error:
         if error.entity != entity.name or error.key != entity.shown(key):
             raise

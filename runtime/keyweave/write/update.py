@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from keyweave.document.value import check_settable, check_value, field_types, refused_field
 from keyweave.effects import Flow
-from keyweave.errors import ValidationError
+from keyweave.errors import NotFoundError, ValidationError
 from keyweave.model.entity import Entity
 from keyweave.model.exact import EXACT
 from keyweave.model.keytext import checked_text
@@ -41,13 +41,26 @@ def update(context: Context, entity: Entity[R], key: str, fields: Mapping[str, A
         for name, value in fields.items():
             setattr(record, name, value)
 
+    known = fields.get(entity.partition_by) if context.router is not None else None
+    if known is not None:
+        # The row has this value, or the update will be refused: a row keeps its partition.
+        try:
+            return (yield from change(context, entity, key, set_fields, partition_value=known))
+        except NotFoundError as error:
+            if error.entity != entity.name or error.key != entity.shown(key):
+                raise
     return (yield from change(context, entity, key, set_fields))
 
 
 def increment(
-    context: Context, entity: Entity[R], key: str, field: str, by: int | float | Decimal
+    context: Context,
+    entity: Entity[R],
+    key: str,
+    field: str,
+    by: int | float | Decimal,
+    partition_value: Any = None,
 ) -> Flow[R]:
-    """Add to a number of the row `key`, and return the record.
+    """Add to a number of the row `key`, and return the record; `partition_value` as for `write.save.change`.
 
     Raises:
         ValidationError: the field has no numbers, or `by` or the sum does not fit it, or the number is null.
@@ -70,7 +83,7 @@ def increment(
         # Python's own arithmetic with decimals would round to 28 digits.
         setattr(record, field, EXACT.add(present, added) if number is Decimal else present + added)
 
-    return (yield from change(context, entity, key, add))
+    return (yield from change(context, entity, key, add, partition_value=partition_value))
 
 
 def _addend(entity: Entity[Any], field: str, number: type, by: Any) -> Any:

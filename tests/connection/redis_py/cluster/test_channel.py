@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ from tests.harness import FLAVOURS
 from tests.servers.cluster import Cluster, shared_cluster, slot_of
 from tests.servers.cluster_node import ClusterNode
 from tests.servers.running import configured_server, free_port, new_namespace
+from tests.waiting import wait_until
 
 WAYS = ("url", "client")
 
@@ -135,6 +137,34 @@ def calls(node: ClusterNode, command: str) -> int:
     """How often a node has been sent a command."""
     found = node.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})
     return int(found["calls"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_an_exchange_with_several_masters_is_under_way_on_all_of_them_at_the_same_time(
+    opened: Open, cluster: Cluster, flavour: str, way: str
+) -> None:
+    """Each master answers only once all of them wait: one after another, the first would wait in vain."""
+    each = opened(flavour, way)
+    each.do(each.store.ready()) if way == "client" else None
+    masters = cluster.masters()
+    tags = {
+        node: next(tag for tag in map("{{{}}}".format, range(999)) if cluster.owner(slot_of(tag)) is node)
+        for node in masters
+    }
+    found: list[Any] = []
+    commands = [("BLPOP", f"{tag}list", 4) for tag in tags.values()]
+    caller = threading.Thread(
+        target=lambda: found.append(each.do(each.store.session.shell.channel.exchange(commands)))
+    )
+    caller.start()
+    try:
+        wait_until(lambda: all(node.info("clients")["blocked_clients"] == 1 for node in masters))
+    finally:
+        for node, tag in tags.items():
+            node.ask("LPUSH", f"{tag}list", node.name)
+        caller.join()
+    assert [name.decode() for _, name in found[0]] == [node.name for node in masters]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -44,7 +44,7 @@ class Driven:
 
     def drive(self, steps: Any, *outcomes: Any) -> Any:
         left = list(outcomes)
-        step: Exchange = None  # type: ignore[assignment]
+        step: Exchange | list[Exchange]
         move: Callable[[Any], Any] = steps.send
         given: Any = None
         while True:
@@ -53,12 +53,23 @@ class Driven:
             except StopIteration as stop:
                 assert left == []
                 return stop.value
+            if type(step) is list:
+                given = [self.outcome(each, left.pop(0)) for each in step]
+                move = steps.send
+                continue
+            assert isinstance(step, Exchange)
             self.sent.append((step.node.host, list(step.commands)))
             given = left.pop(0)
             failing = isinstance(given, ConnectionFailure)
             if failing:
                 self.slots.suspect(step.node)
             move = steps.throw if failing else steps.send
+
+    def outcome(self, step: Exchange, given: Any) -> Any:
+        self.sent.append((step.node.host, list(step.commands)))
+        if isinstance(given, ConnectionFailure):
+            self.slots.suspect(step.node)
+        return given
 
 
 @pytest.mark.parametrize("word", ["MOVED", "ASK"])
@@ -102,6 +113,28 @@ def test_a_pipeline_is_split_by_nodes_and_its_replies_keep_their_order() -> None
     commands: list[Command] = [("GET", FIRST), ("GET", SECOND), ("TIME",), ("GET", "{x}:2")]
     assert driven.run(commands, [b"1", b"now", b"3"], [b"2"]) == [b"1", b"2", b"now", b"3"]
     assert driven.sent == [("a", [("GET", FIRST), ("TIME",), ("GET", "{x}:2")]), ("c", [("GET", SECOND)])]
+
+
+def test_several_nodes_are_asked_at_the_same_time_in_one_order() -> None:
+    slots = SlotMap([A])
+    slots.learn(SLOTS, A)
+    steps = deliver(slots, [("GET", SECOND), ("GET", FIRST)])
+    step = next(steps)
+    assert step == [Exchange(A, [("GET", FIRST)]), Exchange(C, [("GET", SECOND)])]
+    with pytest.raises(StopIteration) as stop:
+        steps.send([[b"1"], [b"2"]])
+    assert stop.value.value == [b"2", b"1"]
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_node_that_cannot_be_used_leaves_the_outcome_of_the_others_unknown(sent: bool) -> None:
+    lost = ConnectionFailure("connect", "refused", sent=sent)
+    with pytest.raises(ConnectionFailure, match="refused") as failure:
+        Driven().run([("SET", FIRST, 1), ("SET", SECOND, 2)], lost, [b"OK"])
+    assert failure.value.sent
+    with pytest.raises(ConnectionFailure, match="refused") as failure:
+        Driven().run([("SET", FIRST, 1), ("SET", SECOND, 2)], lost, lost)
+    assert failure.value.sent == sent
 
 
 def test_moved_is_followed_and_the_slots_are_read_from_the_new_owner() -> None:

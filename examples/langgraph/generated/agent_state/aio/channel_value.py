@@ -161,10 +161,11 @@ class ChannelValueRepository(RepositoryOfRecords[ChannelValue, tuple[str, str, s
         )
 
     async def delete(self, thread_id: str, checkpoint_ns: str, channel: str, version: str) -> None:
-        """Delete the row.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
             ChannelValueNotFoundError: it does not exist.
+            ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(
             _delete.delete(

@@ -140,10 +140,11 @@ class CheckpointRepository(RepositoryOfRecords[Checkpoint, tuple[str, str, str],
         )
 
     async def delete(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> None:
-        """Delete the row.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
             CheckpointNotFoundError: it does not exist.
+            ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(
             _delete.delete(

@@ -105,10 +105,11 @@ class ItemRepository(RepositoryOfRecords[Item, tuple[str, str], Never, Never]):
         )
 
     async def delete(self, namespace: str, key: str) -> None:
-        """Delete the row.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
             ItemNotFoundError: it does not exist.
+            ReferenceViolationError: a row refers to it with restrict.
         """
         await self._run(_delete.delete(self._context, ENTITY, ENTITY.stored_key((namespace, key))), "delete")
 

@@ -103,10 +103,11 @@ class ItemRepository(RepositoryOfRecords[Item, tuple[str, str], Never, Never]):
         )
 
     def delete(self, namespace: str, key: str) -> None:
-        """Delete the row.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
             ItemNotFoundError: it does not exist.
+            ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(_delete.delete(self._context, ENTITY, ENTITY.stored_key((namespace, key))), "delete")
 

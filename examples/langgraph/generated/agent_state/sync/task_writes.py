@@ -172,10 +172,11 @@ class TaskWritesRepository(RepositoryOfRecords[TaskWrites, tuple[str, str, str, 
         )
 
     def delete(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str, task_id: str) -> None:
-        """Delete the row.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
             TaskWritesNotFoundError: it does not exist.
+            ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(
             _delete.delete(

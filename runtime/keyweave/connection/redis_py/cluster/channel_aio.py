@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from keyweave.connection.direct import wire
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.redis_py.channel_aio import RedisPyChannel
-from keyweave.connection.redis_py.cluster.deliver import Steps, deliver
+from keyweave.connection.redis_py.cluster.deliver import Exchange, Steps, deliver
 from keyweave.connection.redis_py.cluster.node_settings import at_node, total
 from keyweave.connection.redis_py.cluster.route import only_slot
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
@@ -93,14 +93,36 @@ class ClusterChannel:
                 if begun and until is not None and time.monotonic() >= until:
                     raise wire.deadline_passed()
                 begun = True
+                if isinstance(step, list):
+                    answer = await self._at_once(step, until, within)
+                    continue
                 limit, seconds = until, within
                 if step.brief:
                     seconds = self.settings.connect_timeout
                     limit = wire.earlier(until, seconds)
                 answer = await self._channel(step.node).exchange(step.commands, limit, seconds)
             except ConnectionFailure as error:
-                self._lost(step.node, error)
+                if isinstance(step, Exchange):
+                    self._lost(step.node, error)
                 failure = error
+
+    async def _at_once(
+        self, steps: Sequence[Exchange], until: float | None, within: float | None
+    ) -> list[list[Reply] | ConnectionFailure]:
+        """Ask every node at the same time. A node that cannot be used does not keep the others from being asked."""
+
+        async def run(step: Exchange) -> list[Reply] | ConnectionFailure:
+            try:
+                return await self._channel(step.node).exchange(step.commands, until, within)
+            except ConnectionFailure as failure:
+                self._lost(step.node, failure)
+                return failure
+
+        found = await asyncio.gather(*[run(step) for step in steps], return_exceptions=True)
+        for each in found:
+            if isinstance(each, BaseException) and not isinstance(each, ConnectionFailure):
+                raise each
+        return found  # type: ignore[return-value]  # the others are no results
 
     def _channel(self, node: Node) -> RedisPyChannel:
         """Return the channel to one node."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from keyweave.connection.direct import wire
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.redis_py.channel_sync import RedisPyChannel
-from keyweave.connection.redis_py.cluster.deliver import Steps, deliver
+from keyweave.connection.redis_py.cluster.deliver import Exchange, Steps, deliver
 from keyweave.connection.redis_py.cluster.node_settings import at_node, total
 from keyweave.connection.redis_py.cluster.route import only_slot
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
@@ -90,14 +90,41 @@ class ClusterChannel:
                 if begun and until is not None and time.monotonic() >= until:
                     raise wire.deadline_passed()
                 begun = True
+                if isinstance(step, list):
+                    answer = self._at_once(step, until, within)
+                    continue
                 limit, seconds = until, within
                 if step.brief:
                     seconds = self.settings.connect_timeout
                     limit = wire.earlier(until, seconds)
                 answer = self._channel(step.node).exchange(step.commands, limit, seconds)
             except ConnectionFailure as error:
-                self._lost(step.node, error)
+                if isinstance(step, Exchange):
+                    self._lost(step.node, error)
                 failure = error
+
+    def _at_once(
+        self, steps: Sequence[Exchange], until: float | None, within: float | None
+    ) -> list[list[Reply] | ConnectionFailure]:
+        """Send to every node, then read what each answers. A node that cannot be used does not keep the others from being asked."""
+        found: list[list[Reply] | ConnectionFailure | None] = [None] * len(steps)
+
+        def run(number: int) -> None:
+            if number == len(steps) or found[number] is not None:
+                return
+            node, commands, _ = steps[number]
+            try:
+                # The next ones are sent while this node works.
+                replies = self._channel(node).exchange(commands, until, within, lambda: run(number + 1))
+            except ConnectionFailure as failure:
+                self._lost(node, failure)
+                found[number] = failure
+            else:
+                found[number] = replies
+            run(number + 1)
+
+        run(0)
+        return [each for each in found if each is not None]
 
     def _channel(self, node: Node) -> RedisPyChannel:
         """Return the channel to one node."""

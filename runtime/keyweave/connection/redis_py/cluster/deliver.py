@@ -7,7 +7,7 @@ other refusals, TRYAGAIN and CLUSTERDOWN among them, are replies: a flow decides
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from keyweave.connection.redis_py.cluster import scan
 from keyweave.connection.redis_py.cluster.route import scanned_tag, slot_of, slot_of_tag, split_by_slot
@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 _HOPS: Final = 8
 """Most redirections of one command in one exchange."""
+
+_AT_ONCE: Final = 32
+"""Most nodes that are asked at the same time."""
 
 _ASKING: Final[Command] = ("ASKING",)
 _READ_SLOTS: Final[Command] = ("CLUSTER", "SLOTS")
@@ -38,7 +41,10 @@ class Exchange(NamedTuple):
     brief: bool = False
 
 
-Steps: TypeAlias = Generator[Exchange, list[Reply], T]
+Step: TypeAlias = Exchange | list[Exchange]
+"""One exchange, or several that are under way at the same time: the result is then a list, with the replies of each or its failure."""
+
+Steps: TypeAlias = Generator[Step, Any, T]
 
 
 class _Unit:
@@ -81,14 +87,12 @@ def deliver(
         if slots.stale and first is None:
             yield from read_slots(slots)
         for _ in range(_HOPS):
-            for node, asking, units in _by_node(slots, waiting, replies):
-                if first is not None:
-                    answers, first = first[1], None
-                else:
-                    words = _words(commands, units, node, asking, slots)
-                    answers = yield Exchange(node, words)
-                sent = True
-                _take(slots, commands, units, node, asking, answers, replies)
+            if first is not None:
+                _take(slots, commands, waiting, first[0], False, first[1], replies)
+                first = None
+            else:
+                yield from _ask(slots, commands, waiting, replies)
+            sent = True
             waiting, moved = _redirected(slots, waiting, replies)
             if moved is not None:
                 yield from _reread(slots, moved, [unit for unit in waiting if unit.asked is None])
@@ -109,6 +113,33 @@ def deliver(
             raise ConnectionFailure(failure.reason, str(failure), sent=True) from failure
         raise
     return replies
+
+
+def _ask(
+    slots: SlotMap, commands: Sequence[Command], units: Sequence[_Unit], replies: list[Reply]
+) -> Steps[None]:
+    """Send units to the nodes that serve their slots, at the same time, and take the replies.
+
+    Raises:
+        ConnectionFailure: a node cannot be used.
+    """
+    groups = _by_node(slots, units, replies)
+    for start in range(0, len(groups), _AT_ONCE):
+        part = groups[start : start + _AT_ONCE]
+        exchanges = [
+            Exchange(node, _words(commands, theirs, node, asking, slots)) for node, asking, theirs in part
+        ]
+        found = (yield exchanges) if len(exchanges) > 1 else [(yield exchanges[0])]
+        failures: list[ConnectionFailure] = []
+        for (node, asking, theirs), answers in zip(part, found, strict=True):
+            if isinstance(answers, ConnectionFailure):
+                failures.append(answers)
+            else:
+                _take(slots, commands, theirs, node, asking, answers, replies)
+        if failures:
+            first = failures[0]
+            sent = start > 0 or len(failures) < len(part) or any(each.sent for each in failures)
+            raise ConnectionFailure(first.reason, str(first), sent=sent) from first
 
 
 def _units(commands: Sequence[Command]) -> list[_Unit]:
@@ -151,7 +182,8 @@ def _by_node(
                 replies[place] = ServerError("CLUSTERDOWN no node serves the slot of this key")
         else:
             groups.setdefault((node, unit.asked is not None), []).append(unit)
-    return [(node, asking, group) for (node, asking), group in groups.items()]
+    # Always in the same order, so that no two threads wait for connections of each other's nodes.
+    return [(node, asking, groups[node, asking]) for node, asking in sorted(groups)]
 
 
 def _words(

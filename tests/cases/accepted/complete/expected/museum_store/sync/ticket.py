@@ -113,10 +113,11 @@ class TicketRepository(RepositoryOfRecords[Ticket, tuple[Grade, str, UUID], _Num
         )
 
     def delete(self, grade: Grade, at_: str, holder: UUID) -> None:
-        """Delete the row.
+        """Delete the row, and the rows that refer to it with cascade.
 
         Raises:
             TicketNotFoundError: it does not exist.
+            ReferenceViolationError: a row refers to it with restrict.
         """
         self._run(_delete.delete(self._context, ENTITY, ENTITY.stored_key((grade, at_, holder))), "delete")
 
