@@ -297,14 +297,14 @@ def test_without_a_registry_and_without_the_right_to_write_one_nothing_with_data
 
 
 def test_a_namespace_with_more_partitions_is_not_opened(flavour: str) -> None:
-    """A store that was told another number would look for rows in the wrong partitions."""
+    """A store that was opened with another number would look for rows in the wrong partitions."""
     with opened(flavour, "partitions", OLD) as old:
         key = old.db.session.context.keyspace.partition("notes").schema
         old.send(("HSET", key, "partitions", 4))
         before = old.send(("HGETALL", key))
         text = "group notes: the namespace has 4 partitions, and the store was opened with 1"
-        told = harness(flavour, old, module=generated(NEW), partitions={"notes": 1})
-        with pytest.raises(SchemaMismatchError, match=text), told:
+        other = harness(flavour, old, module=generated(NEW), partitions={"notes": 1})
+        with pytest.raises(SchemaMismatchError, match=text), other:
             pass
         assert old.send(("HGETALL", key)) == before
         old.send(("HSET", key, "partitions", 1))

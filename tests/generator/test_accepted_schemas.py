@@ -16,7 +16,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 import warnings
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,8 @@ REAL = ROOT / "generated"
 STORE_ELSEWHERE = {"smallest": ("note_store/sync/__init__.py",)}
 """Left out of a golden tree: a module that the other one shows, but for the names of repositories; a test compares them."""
 
+WIDTH = 400
+
 DIGESTS = """
 import hashlib
 from tests.generator.accepted.corpus import NAMES, generated
@@ -71,21 +72,23 @@ def renew(name: str, files: dict[str, bytes]) -> None:
 
 
 def folded(value: Any, depth: int = 0) -> str:
-    """JSON with every part on one line that fits there, and several names on a line: the golden tree keeps a manifest so."""
+    """JSON with as many parts on a line as fit there: the golden tree keeps a manifest so."""
     line = json.dumps(value, ensure_ascii=False, sort_keys=True)
-    if len(line) + depth <= 400:
+    if len(line) + depth <= WIDTH or not isinstance(value, dict | list):
         return line
-    begin = "\n" + " " * (depth + 1)
     if isinstance(value, dict):
         parts = [f"{json.dumps(name)}: {folded(each, depth + 1)}" for name, each in sorted(value.items())]
-        return "{" + begin + f",{begin}".join(parts) + begin[:-1] + "}"
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        names = [json.dumps(each, ensure_ascii=False) for each in value]
-        lines = textwrap.wrap(", ".join(names), 400, break_long_words=False, break_on_hyphens=False)
-        return "[" + begin + begin.join(lines) + begin[:-1] + "]"
-    if isinstance(value, list):
-        return "[" + begin + f",{begin}".join(folded(each, depth + 1) for each in value) + begin[:-1] + "]"
-    return line
+    else:
+        parts = [folded(each, depth + 1) for each in value]
+    lines = parts[:1]
+    for part in parts[1:]:
+        if "\n" in part + lines[-1] or len(lines[-1]) + len(part) + depth > WIDTH:
+            lines.append(part)
+        else:
+            lines[-1] += f", {part}"
+    begin = "\n" + " " * (depth + 1)
+    first, last = "{}" if isinstance(value, dict) else "[]"
+    return first + begin + f",{begin}".join(lines) + begin[:-1] + last
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -116,6 +116,8 @@ def random_command(source: random.Random) -> Command:
         ("ZCOUNT", key, *bounds),
         ("ZRANGEBYSCORE", key, *bounds),
         ("ZRANGEBYSCORE", key, *bounds, "LIMIT", abs(low), high),
+        ("ZREVRANGEBYSCORE", key, *bounds[::-1], "WITHSCORES"),
+        ("ZREVRANGEBYSCORE", key, *bounds[::-1], "LIMIT", abs(low), high),
         ("ZADD", "same", 0, member, 0, other),
         ("ZLEXCOUNT", source.choice(("same", "n")), *texts),
         ("ZRANGEBYLEX", "same", *texts),

@@ -152,9 +152,9 @@ def _read(partition: Partition, query: Query, stream: Stream, size: int, start: 
     low, high = stream.ends or ("-inf", "+inf")
     if query.descending:
         high = start.score if start is not None else high
-        return ("ZRANGE", key, high, low, "BYSCORE", "REV", "LIMIT", 0, size, "WITHSCORES")
+        return ("ZREVRANGEBYSCORE", key, high, low, "WITHSCORES", "LIMIT", 0, size)
     low = start.score if start is not None else low
-    return ("ZRANGE", key, low, high, "BYSCORE", "LIMIT", 0, size, "WITHSCORES")
+    return ("ZRANGEBYSCORE", key, low, high, "WITHSCORES", "LIMIT", 0, size)
 
 
 def _has_rank(context: Context, query: Query, row: Any, rank: Rank) -> bool:

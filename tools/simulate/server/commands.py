@@ -75,6 +75,7 @@ _READS: Final = (
     sorted_sets.zrevrange,
     sorted_sets.zcount,
     sorted_sets.zrangebyscore,
+    sorted_sets.zrevrangebyscore,
     sorted_sets.zlexcount,
     sorted_sets.zrangebylex,
     sorted_sets.zrevrangebylex,

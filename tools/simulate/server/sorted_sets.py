@@ -120,6 +120,18 @@ def zrangebyscore(database: Database, words: Sequence[bytes]) -> list[bytes]:
     """ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]."""
     found = _set_at(database, words[0])
     start, stop = _bounds(found, words[1], words[2])
+    return _scored(found.order[start:stop], words)
+
+
+def zrevrangebyscore(database: Database, words: Sequence[bytes]) -> list[bytes]:
+    """ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]."""
+    found = _set_at(database, words[0])
+    start, stop = _bounds(found, words[2], words[1])
+    return _scored(found.order[start:stop][::-1], words)
+
+
+def _scored(part: list[tuple[float, bytes]], words: Sequence[bytes]) -> list[bytes]:
+    """Return members as the words after the bounds ask for them."""
     with_scores, at = False, 3
     while at < len(words):
         if words[at].upper() == b"WITHSCORES":
@@ -127,10 +139,8 @@ def zrangebyscore(database: Database, words: Sequence[bytes]) -> list[bytes]:
             at += 1
         else:
             offset, count = integer(words[at + 1]), integer(words[at + 2])
-            start += offset
-            stop = stop if count < 0 else min(stop, start + count)
+            part = part[offset:] if count < 0 else part[offset : offset + count]
             at += 3
-    part = found.order[start:stop]
     if with_scores:
         return [word for score, member in part for word in (member, score_text(score))]
     return [member for _, member in part]
