@@ -92,13 +92,13 @@ def _write_more(run: Run, context: Context) -> None:
     run.direct(create(context, kind("Counter"), kind("Counter").record(id="c0")))
     run.direct(create(context, kind("Account"), kind("Account").record(id="a0", balance=5)))
 
-    def spend(tx: Context) -> Generator[Effect, Any, None]:
+    def withdraw(tx: Context) -> Generator[Effect, Any, None]:
         account = yield from get_for_update(tx, kind("Account"), "a0")
         account.balance -= 2
         yield from save(tx, kind("Account"), account)
         yield from create(tx, kind("Item"), kind("Item").record(id="tx", token="t", code="tx", state="open"))
 
-    run.direct(transact(context, lambda tx: tx, lambda tx: run.direct(spend(tx))))
+    run.direct(transact(context, lambda tx: tx, lambda tx: run.direct(withdraw(tx))))
     for box in ("b1", "b2"):
         run.direct(create(context, kind("Box"), kind("Box").record(id=box, token="b")))
         run.direct(create(context, kind("Part"), kind("Part").record(id=f"p{box}", token="p", box_id=box)))
