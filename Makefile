@@ -148,8 +148,9 @@ test-cluster: $(STAMP) ## Run contract, evolution, integrity and retention on a 
 	@echo "test-cluster: pytest, stores on a cluster of six servers"
 	@KEYWEAVE_TEST_CHANNEL=cluster $(BIN)/python -m pytest -n 2 $(ON_A_CLUSTER) $(TEST_ARGS)
 
-# The contract with 16 partitions of the executions, over the three masters, and what is tested of partitions alone.
-ON_PARTITIONS ?= tests/contract tests/partitioned
+# The contract with 16 partitions of the executions, over the three masters, what is tested of partitions alone, and single writes.
+ON_PARTITIONS ?= tests/contract tests/partitioned tests/write/test_upsert.py tests/write/test_update.py tests/write/test_delete.py \
+	tests/write/test_restrict.py
 
 test-partitions: $(STAMP) ## Run the contract on 16 partitions of a real cluster: 3 masters, 3 replicas
 	@echo "test-partitions: pytest, 16 partitions on a cluster of six servers"
