@@ -33,13 +33,14 @@ JOBS ?= 2
 ROUNDS ?= 100
 COUNTS ?= 10000 1000000
 ROWS ?= 100000
+PRICE ?= 0.01
 BASE ?= HEAD~1
 
 # As a variable, the constraints also hold for the build tools, which pip installs into an environment of their own.
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-partitions bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row bench-peers peers test-partitions
+.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-partitions scale-model bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row bench-peers peers test-partitions
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -276,6 +277,10 @@ bench-guard: $(STAMP) ## Compare this checkout with a commit, in turns in one ru
 bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the embedded server
 	@echo "bench-core: generated calls against bare calls"
 	@$(BIN)/python -m tools.bench.core
+
+scale-model: $(STAMP) ## Measure calls on 1 to 64 partitions, check that they stay flat, write docs/scale-model.md (PRICE=0.01, half a minute)
+	@echo "scale-model: calls on 1, 4, 16 and 64 partitions, and what many rows and calls would need"
+	@$(BIN)/python -m tools.scale_model --price $(PRICE) --docs docs
 
 bench-integrity: $(STAMP) ## Time check, reindex, export and import (COUNTS="10000 1000000" entities)
 	@echo "bench-integrity: check, reindex, export and import of $(COUNTS) entities"

@@ -124,7 +124,7 @@ def test_a_row_by_its_key_alone_takes_two_trips_then_one_and_with_its_value_one(
         get = [world.trips(lambda store: store.deals.get("d7")) for _ in range(3)]
         assert get == [2, 1, 1]
         assert world.trips(lambda store: store.deals.get("d8", account_id="a8")) == 1
-        assert world.trips(lambda store: store.deals.get("d8")) == 1  # the value told where it is
+        assert world.trips(lambda store: store.deals.get("d8")) == 1  # the value has said where it is
         assert world.trips(lambda store: store.deals.find("d8", account_id="a9")) == 1
         keys = [f"d{number}" for number in range(ROWS)]
         assert world.trips(lambda store: store.deals.get_many(keys)) == 2

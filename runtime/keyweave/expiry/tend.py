@@ -105,7 +105,7 @@ def tend(context: Context, pace: Pace, progress: SweepProgress) -> Flow[None]:
 def _tend_homes(
     context: Context, pace: Pace, progress: SweepProgress, homes: VacantHomes | None
 ) -> Flow[VacantHomes | None]:
-    """Remove homes without a row in steps with pauses, behind those that an earlier round has looked at; return where this one ends."""
+    """Remove homes without a row in steps with pauses, behind those that an earlier round has examined; return where this one ends."""
     if homes is None or homes.done:
         homes = VacantHomes(context)
     for _ in range(_HOME_READS):
