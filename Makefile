@@ -34,6 +34,7 @@ JOBS ?= 2
 ROUNDS ?= 100
 COUNTS ?= 10000 1000000
 ROWS ?= 100000
+PRICE ?= 0.01
 BASE ?= HEAD~1
 
 # As a variable, the constraints also hold for the build tools, which pip installs into an environment of their own.
@@ -282,6 +283,10 @@ bench-guard: $(STAMP) ## Compare this checkout with a commit, in turns in one ru
 bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the embedded server
 	@echo "bench-core: generated calls against bare calls"
 	@$(BIN)/python -m tools.bench.core
+
+scale-model: $(STAMP) ## Measure calls on 1 to 64 partitions, check that they stay flat, write docs/scale-model.md (PRICE=0.01, half a minute)
+	@echo "scale-model: calls on 1, 4, 16 and 64 partitions, and what many rows and calls would need"
+	@$(BIN)/python -m tools.scale_model --price $(PRICE) --docs docs
 
 bench-integrity: $(STAMP) ## Time check, reindex, export and import (COUNTS="10000 1000000" entities)
 	@echo "bench-integrity: check, reindex, export and import of $(COUNTS) entities"

@@ -170,9 +170,11 @@ def lines(found: Health) -> list[str]:
 
 
 def _masters(found: Health) -> str:
-    groups = sum(len(master.groups) for master in found.masters)
+    groups = len({group for master in found.masters for group in master.groups})
+    partitions = sum(len(numbers) for master in found.masters for numbers in master.partitions.values())
     serving = sum(master.serving for master in found.masters)
-    return f"{len(found.masters)} with the {groups} groups of this namespace, {serving} serving"
+    several = f" in {partitions} partitions" if partitions > groups else ""
+    return f"{len(found.masters)} with the {groups} groups of this namespace{several}, {serving} serving"
 
 
 def _memory(found: Health) -> str:

@@ -102,7 +102,11 @@ def examine(
     from keyweave.health.masters import all_masters, with_masters  # stores on one server do without
 
     first = Master(
-        groups=(partitions[0].group,), serving=health.serving, clock_skew=health.clock_skew, server=facts
+        groups=(partitions[0].group,),
+        partitions={partitions[0].group: (0,)},
+        serving=health.serving,
+        clock_skew=health.clock_skew,
+        server=facts,
     )
     masters = yield from all_masters(context, first, replies[2], wall)
     return with_masters(health, masters, limits, memory_budget)

@@ -19,6 +19,7 @@ from keyweave.health.facts import server_id
 from keyweave.health.levels import Level, Standing, levels
 from keyweave.health.limits import Limits
 from keyweave.health.report import Finding, Health, Master
+from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
 
 _WEAKEST_LAST: Final = (Standing.TRUE, Standing.UNKNOWN, Standing.UNTRUE, Standing.REFUSED)
@@ -48,16 +49,25 @@ def all_masters(
         name = server_id(replies[2]) or partition.group
         if name in found:
             groups = tuple(dict.fromkeys((*found[name].groups, partition.group)))
-            found[name] = msgspec.structs.replace(found[name], groups=groups)
+            held = found[name].partitions
+            held = held | {partition.group: (*held.get(partition.group, ()), partition.index)}
+            found[name] = msgspec.structs.replace(found[name], groups=groups, partitions=held)
             continue
         facts = facts_in(replies)
         found[name] = Master(
             groups=(partition.group,),
+            partitions={partition.group: (partition.index,)},
             serving=not isinstance(replies[0], ServerError) and not isinstance(replies[3], ServerError),
             clock_skew=skew(micros_of(replies[1]) / 1_000_000, before, before + latency),
             server=msgspec.structs.replace(facts, restrictions=first.server.restrictions),
         )
     return tuple(found.values())
+
+
+def held_by(context: Context, master: Master) -> Partition:
+    """Return a partition that a master holds."""
+    group = master.groups[0]
+    return context.keyspace.at(group, master.partitions[group][0])
 
 
 def with_masters(health: Health, masters: Sequence[Master], limits: Limits, budget: int | None) -> Health:
@@ -97,7 +107,13 @@ def _at(masters: Sequence[Master], finding: Finding) -> Finding:
 
 
 def _name(masters: Sequence[Master]) -> str:
-    return f"Master of {', '.join(group for master in masters for group in master.groups)}"
+    """Return the name of masters: by their groups, with the numbers of partitions where another master has some of the group."""
+    groups = dict.fromkeys(group for master in masters for group in master.groups)
+    names = []
+    for group in groups:
+        numbers = sorted(number for master in masters for number in master.partitions.get(group, ()))
+        names.append(group if numbers == [0] else f"{group} {' '.join(map(str, numbers))}")
+    return f"Master of {', '.join(names)}"
 
 
 def weakest_levels(context: Context, masters: Sequence[Master]) -> Flow[tuple[Level, ...]]:
@@ -106,10 +122,9 @@ def weakest_levels(context: Context, masters: Sequence[Master]) -> Flow[tuple[Le
     Raises:
         StoreUnavailableError: or a subclass: a master does not answer, or is loading.
     """
-    partitions = {partition.group: partition for partition in context.keyspace.partitions()}
     found = []
     for master in masters:
-        found.append((yield from levels(context, master.server, partitions[master.groups[0]])))
+        found.append((yield from levels(context, master.server, held_by(context, master))))
     return tuple(_weakest(masters, found))
 
 

@@ -59,12 +59,14 @@ class Master(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         groups: names of these groups.
+        partitions: numbers of the partitions that it holds, by the name of the group.
         serving: whether it accepts reads and writes now.
         clock_skew: as in `Health`.
         server: the facts that it reports.
     """
 
     groups: tuple[str, ...]
+    partitions: dict[str, tuple[int, ...]]
     serving: bool
     clock_skew: float
     server: ServerFacts

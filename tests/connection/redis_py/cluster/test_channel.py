@@ -144,7 +144,7 @@ def calls(node: ClusterNode, command: str) -> int:
 def test_an_exchange_with_several_masters_is_under_way_on_all_of_them_at_the_same_time(
     opened: Open, cluster: Cluster, flavour: str, way: str
 ) -> None:
-    """Each master answers only once all of them wait: one after another, the first would never be answered."""
+    """Each master answers only once all of them wait: one after another, the first would end without a result."""
     each = opened(flavour, way)
     each.do(each.store.ready()) if way == "client" else None
     masters = cluster.masters()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from compozy_store import sync
 from compozy_store.package import PACKAGE
 from keyweave.admin.app import app
 from keyweave.admin.probe import lines
@@ -18,6 +19,7 @@ from keyweave.errors import ConfigurationError
 from keyweave.exchange.confirm import require_confirmable
 from keyweave.health.connect import connect
 from keyweave.health.examine import examine
+from keyweave.health.masters import weakest_levels
 from keyweave.health.measure import measure
 from keyweave.health.report import Health, Severity
 from keyweave.opening.prepare import prepare
@@ -243,3 +245,36 @@ def test_doctor_shows_the_weakest_level_of_all_masters(cluster: Cluster) -> None
     assert levels["disk"]["standing"] == "refused"
     assert levels["disk"]["meaning"].startswith("Master of ")
     assert levels["replicas"]["standing"] == "true"
+
+
+# -- a group with several partitions
+
+
+def test_every_master_of_a_group_with_partitions_is_examined_with_what_it_holds(cluster: Cluster) -> None:
+    name = new_namespace("parted")
+    with sync.Store.open(cluster.url, namespace=name, partitions={"execution": 16}) as store:
+        session = store.session
+        health = session.health()
+        keyspace = session.context.keyspace
+        held = {number for master in health.masters for number in master.partitions.get("execution", ())}
+        assert held == set(range(16))
+        assert len(health.masters) == 3
+        for master in health.masters:
+            numbers = master.partitions["execution"]
+            owners = {cluster.owner(slot_of(keyspace.at("execution", each).clock)) for each in numbers}
+            (owner,) = owners
+            assert master.server.used_memory == pytest.approx(owner.info("memory")["used_memory"], rel=0.5)
+        assert any(
+            "3 with the 2 groups of this namespace in 17 partitions, 3 serving" in line
+            for line in lines(health)
+        )
+        for master in health.masters:  # each is asked about its own keys
+            assert session.run(weakest_levels(session.context, [master]))
+        lone = [each for each in cluster.masters() if each is cluster.masters()[1]]
+        lone[0].ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        try:
+            texts = [finding.what for finding in session.health().findings if "evict" in finding.id]
+            assert len(texts) == 1
+            assert "execution" in texts[0]
+        finally:
+            lone[0].ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
