@@ -3,7 +3,7 @@
 -- release_home: Remove the home of a key or unique value that is gone, if the home is still the one that was fenced.
 --
 -- KEYS
---   1     homes   hash of homes: name -> partition and epoch
+--   1     homes   hash of homes: name -> place and epoch
 --
 -- ARGV
 --   1     name    the key or unique value

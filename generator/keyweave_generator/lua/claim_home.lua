@@ -1,12 +1,12 @@
---@ purpose  Give a key or unique value its home: the partition that may hold it, under a new epoch. A home that it has stays, unless it was fenced.
+--@ purpose  Give a key or unique value its home: the place that may hold it, under a new epoch. A home that it has stays, unless it was fenced.
 --@ flags
 --@ key      1     clock      last revision of the home's partition, which epochs come from as well
---@ key      2     homes      hash of homes: name -> partition and epoch
+--@ key      2     homes      hash of homes: name -> place and epoch
 --@ argument 1     name       the key or unique value
---@ argument 2     partition  number of the partition that is to hold it
+--@ argument 2     place      of the row: its partition among 1,024
 --@ argument 3     fenced     the home that is to be replaced: its partition refuses its epoch; empty for none
 --@ argument 4     until      server time in microseconds after which no home may be replaced, because the fence has a limited life
---@ reply    HOME      home   partition and epoch as they are from here on
+--@ reply    HOME      home   place and epoch as they are from here on
 --@ reply    LATE      now    `until` has passed; nothing was changed
 --@ reply    CORRUPT   key    the clock holds something that Keyweave did not write
 --@ include  time

@@ -1,6 +1,6 @@
 --@ purpose  Remove the home of a key or unique value that is gone, if the home is still the one that was fenced.
 --@ flags
---@ key      1     homes   hash of homes: name -> partition and epoch
+--@ key      1     homes   hash of homes: name -> place and epoch
 --@ argument 1     name    the key or unique value
 --@ argument 2     fenced  the home: its partition refuses its epoch
 --@ argument 3     until   server time in microseconds after which it may not be removed, because the fence has a limited life

@@ -26,14 +26,15 @@ def find_home(context: Context, thing: Homed) -> Flow[Home | None]:
     return read_home(stored) if stored is not None else None
 
 
-def claim(context: Context, thing: Homed, partition: Partition, refused: int = 0) -> Flow[Home]:
-    """Give a key or unique value a home in `partition`, and return its home.
+def claim(context: Context, thing: Homed, place: int, refused: int = 0) -> Flow[Home]:
+    """Give a key or unique value a home that names a place, and return its home.
 
     Args:
-        refused: the highest epoch that is known to be refused in `partition`; the home gets a later one.
+        place: of the row, see `place_in`. Two places may be in one partition, and in two when there are more.
+        refused: the highest epoch that is known to be refused in the partition of `place`; the home gets a later one.
 
     Returns:
-        A home in `partition`; or in another one, which holds the row or value.
+        A home with this place; or with another one, whose partition holds the row or value.
 
     Raises:
         TransactionConflictError: every attempt lost to other writers.
@@ -41,8 +42,8 @@ def claim(context: Context, thing: Homed, partition: Partition, refused: int = 0
     fenced: Home | None = None
     until = not_after(context, thing.at(context))
     for attempt in range(context.policy.attempts):
-        home = yield from _claim(context, thing, partition, fenced, until)
-        if home is not None and home.partition == partition.index and home.epoch > refused:
+        home = yield from _claim(context, thing, place, fenced, until)
+        if home is not None and home.place == place and home.epoch > refused:
             return home
         if home is None:
             # Too late: what was fenced may be forgotten by now, so the home is read again.
@@ -61,16 +62,14 @@ def claim(context: Context, thing: Homed, partition: Partition, refused: int = 0
     )
 
 
-def _claim(
-    context: Context, thing: Homed, partition: Partition, fenced: Home | None, until: int
-) -> Flow[Home | None]:
+def _claim(context: Context, thing: Homed, place: int, fenced: Home | None, until: int) -> Flow[Home | None]:
     """Claim a home, or replace the one that was fenced, and return the home as it is then; None if it is too late for that."""
     at = thing.at(context)
     reply = yield from ask_script(
         context,
         "claim_home",
         (at.clock, at.homes(thing.entity.name, thing.unique)),
-        (thing.value, partition.index, fenced.stored if fenced is not None else "", until),
+        (thing.value, place, fenced.stored if fenced is not None else "", until),
     )
     return _home_in(context, at, reply)
 
@@ -78,12 +77,12 @@ def _claim(
 def fence(context: Context, thing: Homed, home: Home) -> Flow[bool]:
     """Let the partition of a home refuse inserts under its epoch. Returns False, and does nothing, if the row or value is there."""
     entity, unique = thing.entity, thing.unique
-    there = context.keyspace.at(entity.group, home.partition)
-    place = there.claims(entity.name, unique) if unique else there.document(entity.name, thing.value)
+    there = context.keyspace.holder(entity.group, home.place)
+    key = there.claims(entity.name, unique) if unique else there.document(entity.name, thing.value)
     reply = yield from ask_script(
         context,
         "fence_home",
-        (place, there.fence(entity.name, unique, thing.value)),
+        (key, there.fence(entity.name, unique, thing.value)),
         (
             "value" if unique else "row",
             thing.value if unique else "",

@@ -76,7 +76,9 @@ def _lost(context: Context, there: list[_There]) -> Flow[list[Drift]]:
 
     One that was there before and after its home was read, unchanged, was there when it was read.
     """
-    suspects = [each for each, home in (yield from _homes(context, there)) if not _is_home(each, home)]
+    suspects = [
+        each for each, home in (yield from _homes(context, there)) if not _is_home(context, each, home)
+    ]
     if not suspects:
         return []
     before = yield from ask(context, tuple([_state(each) for each in suspects]))
@@ -84,7 +86,7 @@ def _lost(context: Context, there: list[_There]) -> Flow[list[Drift]]:
     after = yield from ask(context, tuple([_state(each) for each in suspects]))
     found = []
     for (each, home), first, last in zip(again, before, after, strict=True):
-        if not _is_home(each, home) and first is not None and _same(each, first, last):
+        if not _is_home(context, each, home) and first is not None and _same(each, first, last):
             found.append((yield from _drift(context, each, home)))
     return found
 
@@ -105,8 +107,8 @@ def _homes(context: Context, there: list[_There]) -> Flow[list[tuple[_There, Hom
     return list(zip(there, homes, strict=True))
 
 
-def _is_home(each: _There, home: Home | None) -> bool:
-    return home is not None and home.partition == each.partition.index
+def _is_home(context: Context, each: _There, home: Home | None) -> bool:
+    return home is not None and context.keyspace.holder(each.partition.group, home.place) is each.partition
 
 
 def _state(each: _There) -> Command:

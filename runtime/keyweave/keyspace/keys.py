@@ -289,6 +289,10 @@ class Keyspace:
             found = self._partitions[group][index] = Partition(self._prefix, group, index, self._stored)
         return found
 
+    def holder(self, group: str, place: int) -> Partition:
+        """Return the partition of `group` that holds the rows of a place; see `keyweave.keyspace.spread.place_of`."""
+        return self.at(group, place & (len(self._partitions[group]) - 1))
+
     def partitions(self) -> list[Partition]:
         """Return every partition of every group."""
         return [

@@ -92,7 +92,7 @@ def _places(context: Context, entity: Entity[Any], given: list[Any]) -> Flow[lis
         homes = yield from ask(context, commands)
         for (number, thing), home in zip(asked, homes, strict=True):
             found[number] = (
-                context.keyspace.at(entity.group, read_home(home).partition)
+                context.keyspace.holder(entity.group, read_home(home).place)
                 if home is not None
                 else thing.at(context)
             )
@@ -119,7 +119,7 @@ def owner(
         home = yield from find_home(context, thing)
         if home is None:
             return None
-        partition = context.keyspace.at(entity.group, home.partition)
+        partition = context.keyspace.holder(entity.group, home.place)
     return (yield from flow(inside(context, partition), entity, claim))
 
 

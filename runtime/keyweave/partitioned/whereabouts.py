@@ -56,7 +56,7 @@ def look_home(context: Context, entity: Entity[Any], key: str) -> Flow[Partition
     if home is None:
         context.state.homes.drop(entity.name, key)
         return None
-    partition = context.keyspace.at(entity.group, home.partition)
+    partition = context.keyspace.holder(entity.group, home.place)
     context.state.homes.put(entity.name, key, partition)
     return partition
 

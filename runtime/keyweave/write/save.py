@@ -210,7 +210,7 @@ def _upsert_alone(
         if refusal is None:
             return True
         lost = refusal.status in (Status.EXISTS, Status.CHANGED, Status.MISSING)
-        if not lost or refusal.partition is not None:
+        if not lost or refusal.place is not None:
             raise refused(refusal)
         if attempt > 0 or (stored is not None and stored is not guess):
             context.state.stats.conflict(entity.name)

@@ -137,7 +137,7 @@ def _attempt(
         unlocked(context, unit, trailer)
     if refusal is None:
         return result
-    if refusal.partition is not None and not unit.unchecked:
+    if refusal.place is not None and not unit.unchecked:
         raise refused(refusal)
     raise _Doubt if unit.unchecked else _Retry
 

@@ -20,6 +20,7 @@ PACKAGE = Package(
     groups={"house": 1},
     entities=(DESK, EXHIBIT, GALLERY, TICKET, VISIT),
     scripts=_scripts(
+        "adopt",
         "apply",
         "aside",
         "claim_home",

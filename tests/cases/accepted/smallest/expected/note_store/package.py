@@ -20,6 +20,7 @@ PACKAGE = Package(
     groups={"notes": 1},
     entities=(NOTE,),
     scripts=_scripts(
+        "adopt",
         "apply",
         "aside",
         "claim_home",

@@ -82,6 +82,7 @@ class Store:
         *,
         namespace: str | None = None,
         retention: Mapping[str, timedelta] | None = None,
+        partitions: Mapping[str, int] | None = None,
         durable: str | None = None,
         **options: Any,
     ) -> Store:
@@ -91,18 +92,18 @@ class Store:
             url: `redis://`, `rediss://`, `unix://`, `embedded:`, `redis+sentinel://` or `redis+cluster://` (with `rediss` over TLS).
             namespace: the tenant; separates tenants and tests.
             retention: how long rows of an entity live, by entity name; replaces the environment's and the schema's.
+            partitions: number of partitions of a new namespace, by group, a power of two up to 1,024; one in use has to have it.
             durable: what every write waits for: `disk`, or `replicas:N`; nothing by default.
             options: of the connection, such as `timeout` in seconds; `meter_provider` and `tracer_provider` of OpenTelemetry.
 
         Raises:
             ConfigurationError: an option is not valid, or the server cannot confirm writes as `durable` asks.
             FormatError: the generated code has a format that this version of keyweave does not know.
-            SchemaMismatchError: the namespace holds an index with another definition.
+            SchemaMismatchError: the namespace holds an index with another definition, or a group has other partitions.
             StoreUnavailableError: the server cannot be used.
         """
-        opened = open_session(
-            PACKAGE, url, namespace=namespace, retention=retention, durable=durable, **options
-        )
+        options |= {"partitions": partitions, "durable": durable}
+        opened = open_session(PACKAGE, url, namespace=namespace, retention=retention, **options)
         return cls(opened)
 
     @classmethod
@@ -122,8 +123,7 @@ class Store:
 
         Args:
             client: `redis.Redis`, `redis.RedisCluster`, or the `master_for(...)` of a Sentinel of `redis.sentinel`. Its replies must be bytes, not decoded.
-            namespace, retention, durable: as for `open`.
-            partitions: number of partitions, by group; this version runs 1.
+            namespace, retention, partitions, durable: as for `open`.
             policy: options that are not the connection's, such as `deadline` in seconds.
 
         Raises:
