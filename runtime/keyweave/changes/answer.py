@@ -28,6 +28,7 @@ class Status(enum.StrEnum):
     TAKEN = "TAKEN"
     COUNT = "COUNT"
     FENCED = "FENCED"
+    SPLIT = "SPLIT"
     CORRUPT = "CORRUPT"
 
 

@@ -13,11 +13,12 @@ from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry, Entry
 from keyweave.model.identity import id_text
 from keyweave.store.context import Context
+from keyweave.store.doubling import PLAN_LIFE
 
 FENCE_LIFE: Final = 900
 """Seconds for which a fence stands after it was last set. Longer than `LONGEST` and any jump of a server's clock together."""
 
-LONGEST: Final = 300.0
+LONGEST: Final = PLAN_LIFE
 """The most seconds after which a step that rests on a home, or on a fence, is refused by its server."""
 
 _SLACK: Final = 5_000_000
@@ -64,6 +65,11 @@ def read_home(stored: bytes) -> Home:
     """Return a stored home."""
     place, epoch = stored.split()
     return Home(int(place), int(epoch))
+
+
+def noted(homes: str, value: str) -> str:
+    """Return the field that stands for a home among what changed while rows are copied to a twin."""
+    return f"{homes}\0{value}"
 
 
 def place_in(entity: Entity[Any], snapshot: Any) -> int:

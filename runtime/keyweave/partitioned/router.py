@@ -72,6 +72,8 @@ class PartitionRouter:
 
         A transaction would be bound to that partition, so there only one is of use that it uses already, or has read the row in.
         """
+        if context.doubling is not None:
+            return None
         known, unit = whereabouts.known_home(context, entity, key), context.unit
         if known is None or unit is None or (entity.name, key) in unit.loaded:
             return known
@@ -79,7 +81,7 @@ class PartitionRouter:
 
     def _certain(self, context: Context, entity: Entity[Any], key: str) -> Partition | None:
         """Return the partition of a key if nothing has to be asked for it."""
-        if context.keyspace.number(entity.group) == 1:
+        if len(context.keyspace.holders(entity.group)) == 1:
             return context.keyspace.at(entity.group, 0)
         unit = context.unit
         if unit is not None and unit.change_of(entity, key) is not None:
@@ -124,7 +126,7 @@ class PartitionRouter:
             if flow is not upsert:
                 raise
             raise (yield from several.moved(context, entity, record, error)) from error
-        if context.unit is None:
+        if context.unit is None and context.doubling is None:
             context.state.homes.put(entity.name, entity.key_of(record), partition)
         return written
 

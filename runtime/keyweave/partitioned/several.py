@@ -104,7 +104,7 @@ def owner(
 ) -> Flow[Any]:
     """Run a flow that looks up a unique value in the partition of its owner."""
     unit = context.unit
-    if context.keyspace.number(entity.group) == 1:
+    if len(context.keyspace.holders(entity.group)) == 1:
         partition = context.keyspace.at(entity.group, 0)
     elif unit is not None and unit.partition is not None and unit.owner(entity, claim.unique, claim.value):
         partition = unit.partition

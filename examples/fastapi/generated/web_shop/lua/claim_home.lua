@@ -5,16 +5,22 @@
 -- KEYS
 --   1     clock      last revision of the home's partition, which epochs come from as well
 --   2     homes      hash of homes: name -> place and epoch
+--   3     schema     registry of the home's partition
+--   4     changed    hash of what changed while rows are copied; left out where no doubling is known, like the arguments 5 to 7
 --
 -- ARGV
 --   1     name       the key or unique value
 --   2     place      of the row: its partition among 1,024
 --   3     fenced     the home that is to be replaced: its partition refuses its epoch; empty for none
 --   4     until      server time in microseconds after which no home may be replaced, because the fence has a limited life
+--   5     target     number of partitions that there will be, while they are doubled
+--   6     has        what the partition has by then: `all` its rows, or `half`
+--   7     noted      field of `changed` that stands for the home
 --
 -- Replies
 --   HOME      home   place and epoch as they are from here on
 --   LATE      now    `until` has passed; nothing was changed
+--   SPLIT             partitions are being doubled, and the client does not know that, or has to wait
 --   CORRUPT   key    the clock holds something that Keyweave did not write
 
 -- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
@@ -48,7 +54,44 @@ local function refusal_of(command, key)
   end
 end
 
+-- While the partitions of a group are doubled, a clock has a suffix: the number of partitions that there will be, and the phase.
+-- `copy`: rows that move are copied to the twin, and what changes is noted. `frozen`: nothing may change. `moved`: the twin has them.
+-- `filling`: a twin that has no rows yet, only copies, of the command with the number behind the word.
+--
+-- The revision, the suffix and the phase of a clock; no revision when it holds anything else.
+local function parse_clock(text)
+  local last = tonumber(text or 0)
+  if last then
+    return last, '', nil
+  end
+  local revision, suffix, phase = string.match(text, '^(%d+)( %d+ (%l+)%d*)$')
+  return tonumber(revision or ''), suffix, phase
+end
+
+-- Whether a step comes from a client that does not know which rows the partition has now. `target` is the number of partitions that
+-- there will be, false where the client knows of no doubling; `has` says what the client believes: `all` rows, or its `half`.
+local function is_outdated(phase, schema, target, has)
+  if phase == 'frozen' or phase == 'filling' then
+    return true
+  end
+  if not target then
+    return phase ~= nil
+  end
+  local number = tonumber(redis.call('HGET', schema, 'partitions') or 1)
+  if has == 'half' then
+    return number ~= tonumber(target)
+  end
+  return not number or number >= tonumber(target)
+end
+
 local now = server_time()
+local last, suffix, phase = parse_clock(redis.call('GET', KEYS[1]))
+if not last then
+  return { 'CORRUPT', 1 }
+end
+if (phase or ARGV[5]) and is_outdated(phase, KEYS[3], ARGV[5], ARGV[6]) then
+  return { 'SPLIT' }
+end
 local home = redis.call('HGET', KEYS[2], ARGV[1])
 if home and home ~= ARGV[3] then
   return { 'HOME', home }
@@ -56,16 +99,15 @@ end
 if home and now > tonumber(ARGV[4]) then
   return { 'LATE', string.format('%d', now) }
 end
-local last = tonumber(redis.call('GET', KEYS[1]) or 0)
-if not last then
-  return { 'CORRUPT', 1 }
-end
 local refusal = refusal_of('hset', KEYS[2])
 if refusal then
   return refusal
 end
 local epoch = string.format('%d', math.max(last, now - 1) + 1)
-redis.call('SET', KEYS[1], epoch)
+redis.call('SET', KEYS[1], epoch .. suffix)
 home = ARGV[2] .. ' ' .. epoch
 redis.call('HSET', KEYS[2], ARGV[1], home)
+if phase == 'copy' then
+  redis.call('HSET', KEYS[4], ARGV[7], epoch)
+end
 return { 'HOME', home }
