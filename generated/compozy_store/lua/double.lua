@@ -16,11 +16,18 @@
 --
 -- Replies
 --   DONE   clock  as it is from here on
---   SPLIT  clock  it has another suffix, or the partition has as many or more; nothing was changed
+--   SPLIT  clock  it has another suffix, the partition has more already, or it was to stand still until now and does no more; nothing was changed
 --   CORRUPT key   the clock holds something that Keyweave did not write
 
+-- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
+local function server_time()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
 -- While the partitions of a group are doubled, a clock has a suffix: the number of partitions that there will be, and the phase.
--- `copy`: rows that move are copied to the twin, and what changes is noted. `frozen`: nothing may change. `moved`: the twin has them.
+-- `copy`: rows that move are copied to the twin, and what changes is noted. `frozen`: nothing may change until the time behind the word,
+-- and then it is as `copy` again. `moved`: the twin has them.
 -- `filling`: a twin that has no rows yet, only copies, of the command with the number behind the word.
 --
 -- The revision, the suffix and the phase of a clock; no revision when it holds anything else.
@@ -29,7 +36,10 @@ local function parse_clock(text)
   if last then
     return last, '', nil
   end
-  local revision, suffix, phase = string.match(text, '^(%d+)( %d+ (%l+)%d*)$')
+  local revision, suffix, phase, number = string.match(text, '^(%d+)( %d+ (%l+)(%d*))$')
+  if phase == 'frozen' and server_time() > tonumber(number) then
+    phase = 'copy'
+  end
   return tonumber(revision or ''), suffix, phase
 end
 
@@ -75,19 +85,15 @@ local function refusal_of(command, key)
 end
 
 local text = redis.call('GET', KEYS[1])
-local revision, suffix = parse_clock(text)
+local revision, suffix, phase = parse_clock(text)
 if not revision then
   return { 'CORRUPT', 1 }
 end
 local number = tonumber(redis.call('HGET', KEYS[2], 'partitions') or 1)
 local refused = not number or number > tonumber(ARGV[1])
-if ARGV[2] ~= '' and not string.find(ARGV[2], 'moved', 1, true) then
-  -- A partition that has its rows already cannot go back.
-  refused = refused or number == tonumber(ARGV[1])
-end
 local name, permitted, at = text and (suffix == '' and 'begun' or suffix) or 'none', false, 5
 while ARGV[at] do
-  permitted = permitted or name == ARGV[at]
+  permitted = permitted or name == ARGV[at] and (phase ~= 'copy' or not string.find(name, 'frozen', 1, true) or ARGV[4] == '')
   at = at + 1
 end
 if refused or not permitted then

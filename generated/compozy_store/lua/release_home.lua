@@ -29,7 +29,8 @@ local function server_time()
 end
 
 -- While the partitions of a group are doubled, a clock has a suffix: the number of partitions that there will be, and the phase.
--- `copy`: rows that move are copied to the twin, and what changes is noted. `frozen`: nothing may change. `moved`: the twin has them.
+-- `copy`: rows that move are copied to the twin, and what changes is noted. `frozen`: nothing may change until the time behind the word,
+-- and then it is as `copy` again. `moved`: the twin has them.
 -- `filling`: a twin that has no rows yet, only copies, of the command with the number behind the word.
 --
 -- The revision, the suffix and the phase of a clock; no revision when it holds anything else.
@@ -38,7 +39,10 @@ local function parse_clock(text)
   if last then
     return last, '', nil
   end
-  local revision, suffix, phase = string.match(text, '^(%d+)( %d+ (%l+)%d*)$')
+  local revision, suffix, phase, number = string.match(text, '^(%d+)( %d+ (%l+)(%d*))$')
+  if phase == 'frozen' and server_time() > tonumber(number) then
+    phase = 'copy'
+  end
   return tonumber(revision or ''), suffix, phase
 end
 

@@ -17,8 +17,7 @@
 --@ argument 10    writer     digest of the indexes that the writer keeps; empty when no row changes
 --@ argument 11    shown      number of the document to return with EXISTS or CHANGED, 0 for none
 --@ argument 12    commands   the commands that the rows call, in the order of their first call; `list` for rows that write into the expiry set, `unlist` for a put without a deadline
---@ argument 13..  guards     then the word `rows`, then rows
---@ guard    doubling changed target has    the partition has what the client believes, while partitions are doubled; see `doubling`. The hash `changed` is no claims, and gets the documents of the plan. Only as the first guard, and not counted
+--@ argument 13..  guards     then the word `rows`, then rows. While partitions are doubled, `doubling`, the number of the hash `changed` among the claims, the number of partitions that there will be, and `all` or `half` come first
 --@ guard    revision document revision op   the row is live and is the one that `op` wrote as `revision`; empty for any op
 --@ guard    absent   document             no live row
 --@ guard    absents  number               the guard `absent` for each of the first so many documents; only as the first guard
@@ -101,8 +100,7 @@ local MOST_WORDS = 1000
 -- Rows that are new have no document, which one call shows for many of them. Only if it does not, each is read.
 local at, heads, first, changed = 13, {}, 1, nil
 if phase or ARGV[at] == 'doubling' then
-  local told = ARGV[at] == 'doubling'
-  if is_outdated(phase, schema, told and ARGV[at + 2], ARGV[at + 3]) then
+  if is_outdated(phase, schema, ARGV[at] == 'doubling' and ARGV[at + 2], ARGV[at + 3]) then
     return { 'SPLIT' }
   end
   changed, at = KEYS[claims + ARGV[at + 1]], at + 4

@@ -1,4 +1,4 @@
---@ purpose  Run commands in a partition whose clock has one suffix: while the partitions of a group are doubled, and by nobody who is late.
+--@ purpose  Run commands in a partition whose clock has one suffix: while the partitions of a group are doubled.
 --@ flags
 --@ key      1     clock     of the partition
 --@ key      2..   subjects  keys of the commands
@@ -6,17 +6,10 @@
 --@ argument 2..   commands  each as the number of its words, its name, the number of its key, and its other words; `release` removes a field of a hash that has one value
 --@ reply    DONE         they have run
 --@ reply    SPLIT  clock  the clock has another suffix; nothing was changed
---@ include  permission
 
 local text = redis.call('GET', KEYS[1]) or ''
 if string.sub(text, -#ARGV[1]) ~= ARGV[1] then
   return { 'SPLIT', text }
-end
-for _, command in ipairs({ 'set', 'del', 'zadd', 'zrem', 'hset', 'hdel', 'pexpireat' }) do
-  local refusal = refusal_of(command, KEYS[1])
-  if refusal then
-    return refusal
-  end
 end
 local at = 2
 while at <= #ARGV do

@@ -12,21 +12,16 @@
 --@ reply    DONE         the home names the place
 --@ reply    SPLIT  clock  the clock has another suffix; nothing was changed
 --@ include  doubling
---@ include  permission
 
-local text = redis.call('GET', KEYS[1]) or ''
+local text, suffix = redis.call('GET', KEYS[1]) or '', ARGV[1]
 local last = parse_clock(text)
-if not last or string.sub(text, -#ARGV[1]) ~= ARGV[1] then
+if not last or string.sub(text, -#suffix) ~= suffix then
   return { 'SPLIT', text }
 end
 local home = redis.call('HGET', KEYS[2], ARGV[2])
 local place, epoch = string.match(home or '', '^(%d+) (%d+)$')
 if place == ARGV[3] then
   return { 'DONE' }
-end
-local refusal = refusal_of('hset', KEYS[1]) or refusal_of('pexpire', KEYS[1])
-if refusal then
-  return refusal
 end
 local highest = tonumber(redis.call('HGET', KEYS[3], 'epoch') or 0)
 if epoch and highest < tonumber(epoch) then
@@ -35,7 +30,7 @@ if epoch and highest < tonumber(epoch) then
   redis.call('HSET', KEYS[4], KEYS[3], epoch)
 end
 local given = string.format('%d', last + 1)
-redis.call('SET', KEYS[1], given .. ARGV[1])
+redis.call('SET', KEYS[1], given .. suffix)
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3] .. ' ' .. given)
 redis.call('HSET', KEYS[4], ARGV[5], given)
 return { 'DONE' }

@@ -126,7 +126,9 @@ class UnitOfWork:
 
     def moved(self) -> ConflictError:
         """Return the error that makes the transaction begin again, because rows that it used move to another partition."""
-        self.conflict = ConflictError("the partitions of these rows are being doubled; the transaction begins again")
+        self.conflict = ConflictError(
+            "the partitions of these rows are being doubled; the transaction begins again"
+        )
         return self.conflict
 
     def conflict_error(self, entity: Entity[Any], key: str) -> ConflictError:

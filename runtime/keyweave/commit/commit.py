@@ -25,6 +25,7 @@ from keyweave.exchange.apply import Begun, Sending, Trailer, apply, apply_each, 
 from keyweave.exchange.together import caught, together
 from keyweave.homes.claim import claim, leave
 from keyweave.homes.home import arriving, leaving, not_after, place_in
+from keyweave.homes.misplaced import remove_misplaced
 from keyweave.model.entity import Entity
 from keyweave.model.moment import from_micros_all
 from keyweave.store.context import Context
@@ -126,6 +127,8 @@ def _commit_homed(
     partition = context.partition(changes[0].entity if changes else watched[0][0])
     for change in changes:
         require_same_partition(change)
+    if context.doubling is not None:
+        yield from remove_misplaced(context, partition, [thing for thing, _, _ in things])
     for attempt in range(context.policy.attempts):
         # The plan rests on homes that are read after this moment, so their fences outlive it.
         until = not_after(context, partition)

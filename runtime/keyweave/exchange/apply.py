@@ -291,10 +291,7 @@ def _answer(
             raise
         else:
             if type(reply) is not ServerError:
-                if reply[0] == SPLIT_REPLY:
-                    # What was sent before is refused as well: the partition does not go back.
-                    state.sent = False
-                    raise outdated(context)
+                _require_current(context, state, reply)
                 if reply[0] not in _UNANSWERED:
                     state.sent = False
                     answer: Sequence[Any] | None = reply
@@ -321,6 +318,14 @@ def _answer(
                     raise error
         backoff = backoff or Backoff(context)
         yield from backoff.pause(error)
+
+
+def _require_current(context: Context, state: Attempt, reply: Sequence[Any]) -> None:
+    """Raise the exception of a plan that its partition has refused, because its rows move or have moved."""
+    if reply[0] == SPLIT_REPLY:
+        # What was sent before is refused as well: the partition does not go back.
+        state.sent = False
+        raise outdated(context)
 
 
 def _what_came(first: Reply | ConnectionFailure) -> Reply:

@@ -140,4 +140,3 @@ def _agree(context: Context, asked: Sequence[Partition], numbers: Sequence[Reply
         for partition, number in zip(asked, numbers, strict=True)
         if number is None or isinstance(number, bytes)
     )
-

@@ -169,9 +169,9 @@ def learn_numbers(context: Context) -> Flow[None]:
     """
     began = context.monotonic()
     first = [context.keyspace.at(group, 0) for group in context.keyspace.numbers]
-    replies = yield from ask(
-        context, tuple(("HMGET", each.schema, PARTITIONS, DOUBLING, CURRENT) for each in first)
-    )
+    fields = (PARTITIONS, DOUBLING, CURRENT)
+    flat = yield from ask(context, tuple(("HGET", each.schema, name) for each in first for name in fields))
+    replies = [flat[start : start + 3] for start in range(0, len(flat), 3)]
     numbers, targets = dict(context.keyspace.numbers), dict[str, int]()
     for partition, (number, doubling, current) in zip(first, replies, strict=True):
         try:

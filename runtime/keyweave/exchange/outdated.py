@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyweave.errors import StoreUnavailableError
+from keyweave.errors import ConfigurationError, StoreUnavailableError
 from keyweave.store.context import Context
 from keyweave.store.doubling import PartitionsMovedError
 
@@ -12,6 +12,19 @@ def outdated(context: Context) -> Exception:
     if context.doubling is not None:
         return PartitionsMovedError()
     return moving(context)
+
+
+def refuse_while_moving(context: Context, what: str) -> None:
+    """Refuse to begin what writes rows or entries of a whole namespace while partitions are doubled.
+
+    Raises:
+        ConfigurationError: they are.
+    """
+    for group, doubling in context.keyspace.doublings.items():
+        raise ConfigurationError(
+            f"{what} has to wait: the repartition of the group {group} from {doubling.half} to {doubling.target} is unfinished; "
+            f"run: keyweave repartition --group {group} --to {doubling.target}"
+        )
 
 
 def moving(context: Context) -> StoreUnavailableError:

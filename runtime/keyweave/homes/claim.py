@@ -15,6 +15,7 @@ from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.outdated import outdated
 from keyweave.exchange.together import together
 from keyweave.homes.home import FENCE_LIFE, Home, Homed, not_after, noted, read_home
+from keyweave.homes.misplaced import remove_misplaced
 from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
 from keyweave.store.doubling import SPLIT_REPLY, PartitionsMovedError
@@ -82,6 +83,8 @@ def fence(context: Context, thing: Homed, home: Home) -> Flow[bool]:
     entity, unique = thing.entity, thing.unique
     there = context.keyspace.holder(entity.group, home.place)
     key = there.claims(entity.name, unique) if unique else there.document(entity.name, thing.value)
+    if context.doubling is not None:
+        yield from remove_misplaced(context, there, [thing])
     keys: tuple[Word, ...] = (key, there.fence(entity.name, unique, thing.value))
     arguments: tuple[Word, ...] = (
         "value" if unique else "row",

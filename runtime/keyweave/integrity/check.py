@@ -79,6 +79,11 @@ def walk(
     report.documents, report.entries = progress.documents, progress.entries
     report.set_aside, report.others = survey.set_aside, survey.others
     report.unbuilt = tuple(sorted(context.unbuilt))
+    report.unfinished = tuple(
+        f"repartition of the group {group} from {each.half} to {each.target} is unfinished: run keyweave repartition "
+        f"--group {group} --to {each.target}"
+        for group, each in sorted(context.keyspace.doublings.items())
+    )
     if survey.sums.close():
         progress = yield from begin(context, VERIFY)
         verification = Verification(

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow, Reply
+from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
 from keyweave.homes.home import Home, Homed, has_homes, is_located, read_home
+from keyweave.homes.misplaced import is_misplaced
 from keyweave.homes.vacant import VacantHomes, presence
 from keyweave.integrity.drift import Drift, Kind, Report, Suspect
 from keyweave.integrity.scan import Contents, Walk
@@ -36,7 +38,7 @@ def homeless(context: Context, locator: Locator) -> Flow[list[Drift]]:
         spread = [
             place
             for place in places
-            if place.partition is not None and context.keyspace.number(place.partition.group) > 1
+            if place.partition is not None and len(context.keyspace.holders(place.partition.group)) > 1
         ]
         there = [each for place in spread if (each := _row(place)) is not None]
         claims = [
@@ -87,8 +89,24 @@ def _lost(context: Context, there: list[_There]) -> Flow[list[Drift]]:
     found = []
     for (each, home), first, last in zip(again, before, after, strict=True):
         if not _is_home(context, each, home) and first is not None and _same(each, first, last):
+            if (yield from _has_moved(context, each)):
+                continue
             found.append((yield from _drift(context, each, home)))
     return found
+
+
+def _has_moved(context: Context, each: _There) -> Flow[bool]:
+    """Return whether a row has moved to the twin of its partition, and is not removed yet: a repartition is unfinished."""
+    known = context.keyspace.doublings.get(each.partition.group)
+    if known is None or each.partition.index not in known.moved:
+        return False
+    entity = each.thing.entity
+    (document,) = yield from ask(context, (("GET", each.partition.document(entity.name, each.owner)),))
+    try:
+        record, _ = context.codec(entity).peek(document or b"")
+    except CorruptDocumentError:
+        return False
+    return is_misplaced(context, each.partition, entity, record)
 
 
 def _homes(context: Context, there: list[_There]) -> Flow[list[tuple[_There, Home | None]]]:

@@ -15,6 +15,7 @@ from keyweave.effects import Call, Command, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.expiry.forget import forget
 from keyweave.expiry.search import Row
 from keyweave.homes.claim import claim
@@ -68,6 +69,7 @@ def reindex(
         ConfigurationError: there is no such entity.
         StoreUnavailableError: the server cannot be used.
     """
+    refuse_while_moving(context, "a repair")
     locator = yield from locator_for(context, entities)
 
     def handle(found: list[Drift]) -> Flow[None]:

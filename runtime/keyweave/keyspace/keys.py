@@ -127,7 +127,18 @@ class Partition:
         moving: a key that never exists. A node of a cluster does not run a command with it while the slot moves key by key.
     """
 
-    __slots__ = ("_prefixes", "_stored", "changed", "clock", "expiry", "group", "index", "moving", "schema", "tag")
+    __slots__ = (
+        "_prefixes",
+        "_stored",
+        "changed",
+        "clock",
+        "expiry",
+        "group",
+        "index",
+        "moving",
+        "schema",
+        "tag",
+    )
 
     def __init__(self, prefix: str, group: str, index: int, stored: Mapping[str, str]) -> None:
         self.group: Final = group

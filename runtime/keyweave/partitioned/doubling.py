@@ -64,7 +64,9 @@ class DoublingRouter(PartitionRouter):
         results = []
         for each in listed(entity, given):
             single = self._single(flow, context, entity, each, options)
-            results.append((yield from single if context.unit is not None or flow is get_many else caught(single)))
+            results.append(
+                (yield from single if context.unit is not None or flow is get_many else caught(single))
+            )
         return results
 
     def _single(

@@ -8,6 +8,8 @@ from typing import Any, Final
 from keyweave.commit.commit import partition_changed
 from keyweave.effects import Flow
 from keyweave.errors import AlreadyExistsError, ConfigurationError, CrossPartitionError, NotFoundError
+from keyweave.homes.home import Homed, is_located
+from keyweave.homes.misplaced import remove_misplaced
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry
@@ -117,6 +119,9 @@ class PartitionRouter:
             _require_value(context, entity, record)
         elif flow is create and options["if_none"] is not None:
             _require_local(context, entity, options["if_none"])
+        if context.doubling is not None and not is_located(entity) and flow is not save:
+            found = inside(context, partition)
+            yield from remove_misplaced(found, partition, [Homed(entity, "", entity.key_of(record))])
         try:
             written = yield from flow(inside(context, partition), entity, record, **options)
         except CrossPartitionError as error:

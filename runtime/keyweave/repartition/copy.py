@@ -29,7 +29,7 @@ class OvertakenError(ConfigurationError):
 class Row:
     """A stored row: its document, when the server frees it, and what follows from the document."""
 
-    __slots__ = ("document", "ends", "entries", "place", "revision", "created", "expires")
+    __slots__ = ("created", "document", "ends", "entries", "expires", "place", "revision")
 
     def __init__(self, context: Context, parsed: ParsedKey, document: bytes, ends: int) -> None:
         assert parsed.entity is not None
@@ -216,7 +216,7 @@ def copy_homes(context: Context, pair: Pair, key: str, values: Sequence[str]) ->
     moving = [value for value in values if place_of(value) & pair.half]
     for start in range(0, len(moving), _KEYS):
         part = moving[start : start + _KEYS]
-        (homes,) = yield from ask(context, (("HMGET", key, *part),))
+        homes = yield from ask(context, tuple(("HGET", key, value) for value in part))
         step = Carry(pair.twin, pair.filling)
         name = pair.twin.tag + key[len(pair.source.tag) :]
         for value, home in zip(part, homes, strict=True):
@@ -321,5 +321,3 @@ def _clean_hash(context: Context, pair: Pair, key: str) -> Flow[None]:
             if place_of(text(value)) & pair.half:
                 step.add("hdel", key, value)
         yield from carry(context, [step])
-
-

@@ -14,14 +14,14 @@ class Pair:
         source: the partition.
         twin: what gets the rows whose place has the bit `half`.
         half: number of partitions before.
-        frozen: whether nothing changes in the partition any more.
+        frozen: the server's time until which nothing changes in the partition, in microseconds; 0 before.
     """
 
     def __init__(self, source: Partition, twin: Partition, half: int, token: int) -> None:
         self.source: Final = source
         self.twin: Final = twin
         self.half: Final = half
-        self.frozen = False
+        self.frozen = 0
         self._token: Final = token
 
     @property
@@ -37,9 +37,14 @@ class Pair:
     @property
     def phase(self) -> str:
         """The suffix of the partition's clock before its rows have moved."""
-        return f" {self.target} {'frozen' if self.frozen else 'copy'}"
+        return f" {self.target} frozen{self.frozen}" if self.frozen else f" {self.target} copy"
+
+    @property
+    def opened(self) -> str:
+        """The suffix of the twin's clock when this process has filled it."""
+        return f" {self.target} moved{self._token}"
 
     @property
     def moved(self) -> str:
-        """The suffix of both clocks when the rows have moved."""
+        """The suffix of the partition's clock when its rows have moved; that of the twin begins with it."""
         return f" {self.target} moved"

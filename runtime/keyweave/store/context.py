@@ -85,7 +85,7 @@ class Context:
     durability: Durability | None = None
     unit: UnitOfWork | None = None
     wanted: Mapping[str, int] = field(default_factory=dict)
-    routing: Callable[[bool], Router | None] = lambda doubling: None
+    routing: Callable[[bool], Router | None] = lambda _: None
     router: Router | None = None
     homing: bool = False
     placing: Placing = field(default_factory=Placing)
@@ -167,7 +167,12 @@ class Context:
         """
         if self.router is None and not self.homing:
             return self
-        usual = self.doubling is None and self.unit is None and self.policy is self.state.policy and self.unbuilt is self.state.unbuilt
+        usual = (
+            self.doubling is None
+            and self.unit is None
+            and self.policy is self.state.policy
+            and self.unbuilt is self.state.unbuilt
+        )
         name = (partition.tag, self.durability)
         found: Context | None = self.state.parts.get(name) if usual else None
         if found is None or found.strategy is not self.strategy:

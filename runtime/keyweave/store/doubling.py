@@ -10,6 +10,12 @@ LEASE: Final = 20.0
 PLAN_LIFE: Final = 10.0
 """The most seconds, beside a little slack, after which a server refuses a plan as too late. It is sent again then."""
 
+
+def renewal_age(deadline: float) -> float:
+    """Return the seconds after which a store reads the numbers of partitions again: its operations end within the lease."""
+    return max(LEASE - deadline - 1.0, LEASE / 20)
+
+
 SPLIT_REPLY: Final = b"SPLIT"
 """The reply of scripts to a client that does not know what a partition has now, or has to wait."""
 

@@ -20,6 +20,7 @@ from keyweave.exchange.apply import apply, begin
 from keyweave.exchange.ask import ask
 from keyweave.exchange.bound import divided
 from keyweave.exchange.deadline import deadline_passed, read_clocks
+from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.exchange.together import together
 from keyweave.expiry.sweep import sweep_row
 from keyweave.homes.claim import claim
@@ -101,6 +102,7 @@ def load(
         StoreUnavailableError: the server cannot be used. Documents of earlier calls are written.
         CorruptDocumentError: a key does not hold what Keyweave writes; run a check.
     """
+    refuse_while_moving(context, "an import")
     yield from read_clocks(context)
     partitions: defaultdict[Partition, list[Row]] = defaultdict(list)
     for name, document in lines:

@@ -22,10 +22,9 @@
 --   10    writer     digest of the indexes that the writer keeps; empty when no row changes
 --   11    shown      number of the document to return with EXISTS or CHANGED, 0 for none
 --   12    commands   the commands that the rows call, in the order of their first call; `list` for rows that write into the expiry set, `unlist` for a put without a deadline
---   13..  guards     then the word `rows`, then rows
+--   13..  guards     then the word `rows`, then rows. While partitions are doubled, `doubling`, the number of the hash `changed` among the claims, the number of partitions that there will be, and `all` or `half` come first
 --
 -- Guards
---   doubling changed target has    the partition has what the client believes, while partitions are doubled; see `doubling`. The hash `changed` is no claims, and gets the documents of the plan. Only as the first guard, and not counted
 --   revision document revision op   the row is live and is the one that `op` wrote as `revision`; empty for any op
 --   absent   document             no live row
 --   absents  number               the guard `absent` for each of the first so many documents; only as the first guard
@@ -351,7 +350,8 @@ local function refusal_of(command, key)
 end
 
 -- While the partitions of a group are doubled, a clock has a suffix: the number of partitions that there will be, and the phase.
--- `copy`: rows that move are copied to the twin, and what changes is noted. `frozen`: nothing may change. `moved`: the twin has them.
+-- `copy`: rows that move are copied to the twin, and what changes is noted. `frozen`: nothing may change until the time behind the word,
+-- and then it is as `copy` again. `moved`: the twin has them.
 -- `filling`: a twin that has no rows yet, only copies, of the command with the number behind the word.
 --
 -- The revision, the suffix and the phase of a clock; no revision when it holds anything else.
@@ -360,7 +360,10 @@ local function parse_clock(text)
   if last then
     return last, '', nil
   end
-  local revision, suffix, phase = string.match(text, '^(%d+)( %d+ (%l+)%d*)$')
+  local revision, suffix, phase, number = string.match(text, '^(%d+)( %d+ (%l+)(%d*))$')
+  if phase == 'frozen' and server_time() > tonumber(number) then
+    phase = 'copy'
+  end
   return tonumber(revision or ''), suffix, phase
 end
 
@@ -409,8 +412,7 @@ local MOST_WORDS = 1000
 -- Rows that are new have no document, which one call shows for many of them. Only if it does not, each is read.
 local at, heads, first, changed = 13, {}, 1, nil
 if phase or ARGV[at] == 'doubling' then
-  local told = ARGV[at] == 'doubling'
-  if is_outdated(phase, schema, told and ARGV[at + 2], ARGV[at + 3]) then
+  if is_outdated(phase, schema, ARGV[at] == 'doubling' and ARGV[at + 2], ARGV[at + 3]) then
     return { 'SPLIT' }
   end
   changed, at = KEYS[claims + ARGV[at + 1]], at + 4

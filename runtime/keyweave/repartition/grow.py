@@ -38,6 +38,11 @@ _FEW: Final = 100
 _ROUNDS: Final = 20
 """Rounds after which a partition stands still, also if more is changed in each of them."""
 
+STILL: Final = 2.0
+"""The most seconds for which a partition stands still; twice as long at the second attempt, and so on."""
+
+_ATTEMPTS: Final = 8
+
 _TOGETHER: Final = 16
 """Partitions that are copied at the same time."""
 
@@ -116,7 +121,14 @@ def require_possible(package: Package, group: str, now: Standing, to: int) -> No
 
 
 def repartition(
-    context: Context, group: str, to: int, observe: Observer, *, lease: float = LEASE, plan_life: float = PLAN_LIFE
+    context: Context,
+    group: str,
+    to: int,
+    observe: Observer,
+    *,
+    lease: float = LEASE,
+    plan_life: float = PLAN_LIFE,
+    still: float = STILL,
 ) -> Flow[bool]:
     """Double the partitions of a group until there are `to`; goes on where an earlier run was interrupted.
 
@@ -124,6 +136,7 @@ def repartition(
         observe: called with the progress.
         lease: seconds for which open stores rely on numbers that they have read.
         plan_life: seconds after which a plan is too late.
+        still: the most seconds for which a partition stands still, also if this process ends meanwhile.
 
     Returns:
         False when the group has that number already, and nothing was done.
@@ -151,15 +164,13 @@ def repartition(
         announced = int((yield from ask(context, tuple(commands)))[2])
         yield from _wait(context, first, announced + int((lease + _MARGIN) * 1e6), stage, observe)
         yield from learn_numbers(context)
-        yield from _double(context, group, target, observe)
+        yield from _double(context, group, target, observe, still)
         if target >= to:
             break
         target *= 2
     until = announced + int((lease + plan_life + _SLACK + _MARGIN) * 1e6)
     yield from _wait(context, first, until, Stage("waits for late writes", target // 2, target), observe)
-    for index in range(target):
-        partition = context.keyspace.at(group, index)
-        yield from _step(context, partition, target, "", 0, "", f" {target} moved", "begun")
+    yield from _end(context, group, target)
     yield from ask(context, (("HDEL", first.schema, DOUBLING, ANNOUNCED),))
     yield from learn_numbers(context)
     return True
@@ -167,7 +178,9 @@ def repartition(
 
 def _require_known_indexes(context: Context, group: str, now: Standing) -> Flow[None]:
     """Refuse a namespace with indexes that this schema does not keep: the copies would have no entries in them."""
-    partitions = [context.keyspace.at(group, index) for index in range(min(now.number, context.keyspace.number(group)))]
+    partitions = [
+        context.keyspace.at(group, index) for index in range(min(now.number, context.keyspace.number(group)))
+    ]
     registries = yield from read_registries(context, partitions)
     for partition, registry in zip(partitions, registries, strict=True):
         foreign = sorted(registry.indexes.keys() - indexes_of(context, partition).keys())
@@ -190,7 +203,17 @@ def _wait(context: Context, first: Partition, until: int, stage: Stage, observe:
         yield Sleep(min(left, 1.0))
 
 
-def _double(context: Context, group: str, target: int, observe: Observer) -> Flow[None]:
+def _end(context: Context, group: str, target: int) -> Flow[None]:
+    """Let all clocks be plain again: no store relies on the numbers before, and no plan of such a store is under way."""
+    pair = Pair(context.keyspace.at(group, 0), context.keyspace.at(group, target // 2), target // 2, 0)
+    partitions = [context.keyspace.at(group, index) for index in range(target)]
+    clocks = yield from ask(context, tuple(("GET", partition.clock) for partition in partitions))
+    for partition, clock in zip(partitions, clocks, strict=True):
+        if _suffix(clock).startswith(pair.moved):
+            yield from _step(context, partition, pair, "", 0, "", _suffix(clock))
+
+
+def _double(context: Context, group: str, target: int, observe: Observer, still: float) -> Flow[None]:
     half = target // 2
     locator = Locator(context.package, context.keyspace)
     token = yield from server_time(context, context.keyspace.at(group, 0))
@@ -208,20 +231,13 @@ def _double(context: Context, group: str, target: int, observe: Observer) -> Flo
         stage.done += rows
         observe(stage)
 
-    open_already = []
     for pair in waiting:
-        if not (yield from _begin(context, pair)):
-            open_already.append(pair)
-    copied = [pair for pair in waiting if pair not in open_already]
-    for start in range(0, len(copied), _TOGETHER):
-        part = copied[start : start + _TOGETHER]
+        yield from _begin(context, pair)
+    for start in range(0, len(waiting), _TOGETHER):
+        part = waiting[start : start + _TOGETHER]
         yield from together(context, [copy_all(context, pair, locator, progress) for pair in part])
     for pair in waiting:
-        if pair not in open_already:
-            yield from _hand_over(context, pair, locator)
-        yield from _step(
-            context, pair.source, target, pair.moved, 0, str(target), f" {target} frozen", pair.moved
-        )
+        yield from _hand_over(context, pair, locator, still)
     yield from learn_numbers(context)
     stage = Stage("removes what has moved", half, target, total=int(total))
     for start in range(0, len(pairs), _TOGETHER):
@@ -229,56 +245,79 @@ def _double(context: Context, group: str, target: int, observe: Observer) -> Flo
         yield from together(context, [clean(context, pair, locator, progress) for pair in part])
 
 
-def _begin(context: Context, pair: Pair) -> Flow[bool]:
-    """Let this process fill the twin, and let the partition note what changes. Returns False if the twin has everything already."""
-    clock, source = yield from ask(context, (("GET", pair.twin.clock), ("GET", pair.source.clock)))
-    present = (clock or b"").decode()
-    if present.endswith(pair.moved):
-        return False
-    suffix = present[present.index(" ") :] if " " in present else "none"
-    yield from _step(context, pair.twin, pair.target, pair.filling, 0, "", suffix)
-    pair.frozen = (source or b"").decode().endswith(f" {pair.target} frozen")
-    if not pair.frozen:
-        earlier = f" {pair.half} moved"
-        yield from _step(context, pair.source, pair.target, pair.phase, 0, "", "none", "begun", earlier, pair.phase)
-    return True
+def _suffix(clock: bytes | None) -> str:
+    """Return the suffix of a clock, as the script `double` expects it."""
+    if clock is None:
+        return "none"
+    _, blank, suffix = clock.decode().partition(" ")
+    return blank + suffix if blank else "begun"
 
 
-def _hand_over(context: Context, pair: Pair, locator: Locator) -> Flow[None]:
-    """Copy what changed until little is left, stop the partition, copy the rest, and open the twin."""
-    for _ in range(_ROUNDS):
-        if (yield from drain(context, pair, locator)) < _FEW:
-            break
-    before = pair.phase
-    pair.frozen = True
-    yield from _step(context, pair.source, pair.target, pair.phase, 0, "", before, pair.phase)
-    while (yield from drain(context, pair, locator)):
-        pass
-    clock, flat = yield from ask(context, (("GET", pair.source.clock), ("HGETALL", pair.source.schema)))
-    fields = dict(zip(flat[0::2], flat[1::2], strict=True))
-    for name in (CURSORS, DOUBLING, ANNOUNCED, PARTITIONS):
-        fields.pop(name.encode(), None)
-    if fields:
-        words = [word for field in fields.items() for word in field]
-        yield from ask(context, (("HSET", pair.twin.schema, *words),))
-    revision = int(clock.split()[0])
-    yield from _step(context, pair.twin, pair.target, pair.moved, revision, str(pair.target), pair.filling)
+def _begin(context: Context, pair: Pair) -> Flow[None]:
+    """Let the partition note what changes, and let this process alone fill the twin."""
+    clocks = yield from ask(context, (("GET", pair.source.clock), ("GET", pair.twin.clock)))
+    source, twin = map(_suffix, clocks)
+    # The partition first: from then on no other process can open the twin, so what it has filled may be filled again.
+    yield from _step(context, pair.source, pair, pair.phase, 0, "", source)
+    yield from _step(context, pair.twin, pair, pair.filling, 0, "", twin)
+
+
+def _hand_over(context: Context, pair: Pair, locator: Locator, still: float) -> Flow[None]:
+    """Copy what changed until little is left, stop the partition, copy the rest, and let the twin have the rows.
+
+    The partition stands still for a limited time, so it goes on if this process ends meanwhile.
+    """
+    for attempt in range(_ATTEMPTS):
+        pair.frozen = 0
+        for _ in range(_ROUNDS):
+            if (yield from drain(context, pair, locator)) < _FEW:
+                break
+        before = pair.phase
+        now = yield from server_time(context, pair.source)
+        pair.frozen = now + int(still * (attempt + 1) * 1e6)
+        yield from _step(context, pair.source, pair, pair.phase, 0, "", before)
+        while (yield from drain(context, pair, locator)):
+            pass
+        clock, flat = yield from ask(context, (("GET", pair.source.clock), ("HGETALL", pair.source.schema)))
+        fields = dict(zip(flat[0::2], flat[1::2], strict=True))
+        for name in (CURSORS, DOUBLING, ANNOUNCED, PARTITIONS):
+            fields.pop(name.encode(), None)
+        if fields:
+            words = [word for field in fields.items() for word in field]
+            yield from ask(context, (("HSET", pair.twin.schema, *words),))
+        revision = int(clock.split()[0])
+        yield from _step(context, pair.twin, pair, pair.opened, revision, str(pair.target), pair.filling)
+        moved = yield from _try_step(context, pair.source, pair, pair.moved, 0, str(pair.target), pair.phase)
+        if moved:
+            return
+        # It went on before everything was copied. No store uses the twin yet.
+        after = pair.phase
+        last = yield from ask(context, (("GET", pair.source.clock),))
+        if _suffix(last[0]) != after:
+            raise OvertakenError
+        pair.frozen = 0
+        yield from _step(context, pair.source, pair, pair.phase, 0, "", after)
+        yield from _step(context, pair.twin, pair, pair.filling, 0, "", pair.opened)
+    raise ConfigurationError(
+        f"group {pair.source.group}: what changes in a partition could not be copied in {_ATTEMPTS} attempts; run it again later"
+    )
 
 
 def _step(
-    context: Context,
-    partition: Partition,
-    target: int,
-    suffix: str,
-    least: int,
-    number: str,
-    *present: str,
+    context: Context, partition: Partition, pair: Pair, suffix: str, least: int, number: str, *present: str
 ) -> Flow[None]:
+    if not (yield from _try_step(context, partition, pair, suffix, least, number, *present)):
+        raise OvertakenError
+
+
+def _try_step(
+    context: Context, partition: Partition, pair: Pair, suffix: str, least: int, number: str, *present: str
+) -> Flow[bool]:
+    """Give a clock another suffix, if it has one of `present` now. Returns whether it has it: also if an earlier try was lost."""
     reply = yield from ask_script(
         context,
         "double",
         (partition.clock, partition.schema, partition.changed),
-        (target, suffix, least, number, *present),
+        (pair.target, suffix, least, number, *present, suffix or "begun"),
     )
-    if reply[0] != b"DONE":
-        raise OvertakenError
+    return bool(reply[0] == b"DONE")
