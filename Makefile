@@ -39,7 +39,7 @@ BASE ?= HEAD~1
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: adopt test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row bench-peers peers test-partitions
+.PHONY: adopt repartition-load test-browser fuzz-schemas pyright help setup generate check test redis8 test-redis8 test-redis-py test-managed test-cluster cluster-load parity parity-queries demo bench bench-quick bench-compare bench-scale bench-core bench-guard bench-crowd bench-polling simulate simulate-fresh simulate-mutants simulate-homes lint format stress monkeys bench-integrity operations-check docs bench-retention bench-memory faults durability dist release release-check lint-workflows pages first-row bench-peers peers test-partitions
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -157,6 +157,10 @@ test-browser: $(STAMP) ## Use the pages of the studio in a headless Chromium, fr
 cluster-load: $(STAMP) ## Move a hot slot and kill masters under 16 writers, many times (RUNS=200)
 	@echo "cluster-load: moves and failures of a real cluster under writers"
 	@$(BIN)/python -m tests.connection.redis_py.cluster --rounds $(RUNS)
+
+repartition-load: $(STAMP) ## Double partitions of a real cluster under 8 writers and readers, with kills (RUNS=10)
+	@echo "repartition-load: 4 to 16 partitions, $(RUNS) rounds"
+	@KEYWEAVE_TEST_CHANNEL=cluster $(BIN)/python -m tests.repartition --rounds $(RUNS)
 
 operations-check: $(STAMP) ## Check dashboard and alerts with promtool and a real Prometheus, from Debian's package or the PATH
 	@echo "operations-check: promtool, and a Prometheus that scrapes a store"

@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
-from keyweave.errors import ConfigurationError
+from keyweave.errors import ConfigurationError, KeyweaveError, StoreUnavailableError
+from keyweave.evolution.backfill import backfill
+from keyweave.evolution.build import Build
+from keyweave.exchange.handshake import learn_numbers
 from keyweave.keyspace.spread import place_of
 from keyweave.model.ids import ksuid
+from keyweave.read import execute
+from keyweave.repartition.copy import drain
 from keyweave.repartition.grow import repartition
 from keyweave.sync.shell import Shell
 from tests.partitioned.estate import Estate, estate, opened
@@ -108,8 +113,6 @@ def test_a_group_is_doubled_with_everything_in_it(number: int, to: int) -> None:
 
 
 def learn(world: Estate) -> Any:
-    from keyweave.exchange.handshake import learn_numbers
-
     return learn_numbers(world.context)
 
 
@@ -277,3 +280,104 @@ def kill_everywhere(number: int) -> int:
 @pytest.mark.parametrize("number", [1, 2])
 def test_it_may_be_interrupted_before_every_exchange(number: int) -> None:
     assert kill_everywhere(number) > 20
+
+
+def test_a_store_that_knows_of_nothing_is_refused_until_it_does_and_learns_it_when_its_lease_ends() -> None:
+    namespace = ksuid()
+    for world in filled(namespace, 2):
+        with opened(namespace) as command:
+            assert interrupted_at(command, 4, b"copy")
+        with pytest.raises(StoreUnavailableError, match="are being doubled"):
+            update_all(world, 7)
+        world.context.state.known -= 1000.0
+        for name in NAMES:
+            assert world.store.deals.update(f"{name}.0", worth=8).worth == 8
+        assert set(world.context.keyspace.doublings) == {"deals"}
+        report = world.store.check()
+        assert report.clean
+        assert report.unfinished == (
+            "repartition of the group deals from 2 to 4 is unfinished: run keyweave repartition --group deals --to 4",
+        )
+        with pytest.raises(ConfigurationError, match="backfill has to wait"):
+            world.store._session.shell.run(backfill(world.context, Build()))
+        with opened(namespace) as command:
+            run(command, 4)
+        world.context.state.known -= 1000.0
+        assert world.store.deals.get("a1.0").worth == 8
+        assert not world.context.keyspace.doublings
+        check_whole(world, 4)
+
+
+def nothing() -> Flow[int]:
+    """A flow that does nothing."""
+    yield from ()
+    return 0
+
+
+def update_all(world: Estate, worth: int) -> None:
+    for name in NAMES:
+        world.store.deals.update(f"{name}.0", worth=worth)
+
+
+def interrupted_at(world: Estate, to: int, phase: bytes) -> bool:
+    """End a repartition as soon as a partition has a phase."""
+
+    def between(sent: int) -> None:
+        clocks = [world.ask("GET", world.context.keyspace.at("deals", index).clock) for index in range(2)]
+        if any(clock is not None and phase in clock for clock in clocks):
+            raise Interrupted
+
+    try:
+        run(world, to, between)
+    except Interrupted:
+        return True
+    return False
+
+
+def test_a_stopped_partition_goes_on_by_itself() -> None:
+    namespace = ksuid()
+    for world in filled(namespace, 2):
+        with opened(namespace) as command:
+            assert interrupted_at(command, 4, b"frozen")
+        world.context.state.known -= 1000.0
+        for name in NAMES:
+            assert world.store.deals.update(f"{name}.0", worth=8).worth == 8
+        with opened(namespace) as command:
+            run(command, 4)
+        assert {row.worth for row in world.store.deals.all().list()} == {8, 1}
+
+
+def test_a_process_that_was_taken_over_cannot_go_on() -> None:
+    namespace = ksuid()
+    for world in filled(namespace, 2):
+        with opened(namespace) as first, opened(namespace) as second:
+            done = False
+
+            def between(sent: int, taking: Estate = second) -> None:
+                nonlocal done
+                clock = taking.ask("GET", taking.context.keyspace.at("deals", 0).clock)
+                if not done and clock is not None and b"copy" in clock:
+                    done = True
+                    run(taking, 4)
+
+            with pytest.raises(ConfigurationError, match="another process"):
+                run(first, 4, between)
+        world.store._session.shell.run(learn(world))
+        assert contents(world)["count"] == 12
+        check_whole(world, 4)
+
+
+@pytest.mark.parametrize(
+    "fault", ["nothing is noted", "nothing is copied while it stands still", "moved rows are rows"]
+)
+def test_planted_faults_are_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if fault == "nothing is noted":
+        monkeypatch.setattr("keyweave.repartition.grow.drain", lambda *_: nothing())
+    elif fault == "nothing is copied while it stands still":
+        monkeypatch.setattr(
+            "keyweave.repartition.grow.drain", lambda *given: nothing() if given[1].frozen else drain(*given)
+        )
+    else:
+        monkeypatch.setattr(execute, "is_misplaced", lambda *_: False)
+    with pytest.raises((AssertionError, KeyweaveError)):
+        test_clients_write_and_read_between_all_exchanges(2, 4)
