@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from keyweave.effects import Flow
 from keyweave.errors import ConfigurationError, KeyweaveError, StoreUnavailableError
 from keyweave.evolution.backfill import backfill
 from keyweave.evolution.build import Build
