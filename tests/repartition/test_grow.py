@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -18,8 +21,11 @@ from keyweave.model.ids import ksuid
 from keyweave.read import execute
 from keyweave.repartition.copy import drain
 from keyweave.repartition.grow import repartition
+from keyweave.store import doubling
 from keyweave.sync.shell import Shell
+from tests.over import opened_store
 from tests.partitioned.estate import Estate, estate, opened
+from tests.servers.running import server_url
 
 NAMES = [f"a{number}" for number in range(6)]
 
@@ -99,7 +105,7 @@ def check_whole(world: Estate, number: int) -> None:
         assert clock is None or clock.isdigit()
 
 
-@pytest.mark.parametrize(("number", "to"), [(1, 2), (1, 4), (4, 8), (4, 16)])
+@pytest.mark.parametrize(("number", "to"), [(1, 4), (4, 8)])
 def test_a_group_is_doubled_with_everything_in_it(number: int, to: int) -> None:
     namespace = ksuid()
     for world in filled(namespace, number):
@@ -235,7 +241,7 @@ def aware(world: Estate, act: Callable[[int], None]) -> Callable[[int], None]:
     return acting
 
 
-@pytest.mark.parametrize(("number", "to"), [(1, 2), (2, 4), (2, 8)])
+@pytest.mark.parametrize(("number", "to"), [(1, 2), (2, 8)])
 def test_clients_write_and_read_between_all_exchanges(number: int, to: int) -> None:
     namespace = ksuid()
     for world in filled(namespace, number):
@@ -315,6 +321,18 @@ def nothing() -> Flow[int]:
     return 0
 
 
+def test_without_a_lease_a_store_would_not_find_rows_that_have_moved() -> None:
+    """The command of this test does not wait, which is the fault; a store whose lease has ended finds every row."""
+    namespace = ksuid()
+    for world in filled(namespace, 2):
+        with opened(namespace) as command:
+            run(command, 4)
+        keys = [f"{name}.0" for name in NAMES]
+        assert None in [world.store.deals.find(key) for key in keys]
+        world.context.state.known -= 1000.0
+        assert None not in [world.store.deals.find(key) for key in keys]
+
+
 def update_all(world: Estate, worth: int) -> None:
     for name in NAMES:
         world.store.deals.update(f"{name}.0", worth=worth)
@@ -382,3 +400,35 @@ def test_planted_faults_are_found(fault: str, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(execute, "is_misplaced", lambda *_: False)
     with pytest.raises((AssertionError, KeyweaveError)):
         test_clients_write_and_read_between_all_exchanges(2, 4)
+
+
+def test_an_asyncio_store_goes_on_while_partitions_are_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doubling, "LEASE", 0.2)  # older numbers are read again before nearly every operation
+    namespace = ksuid()
+
+    async def client() -> list[int]:
+        store = await opened_store(estate().aio, "aio", server_url(), namespace=namespace)
+        worth = [0]
+        try:
+            while not done.is_set():
+                row = await store.deals.update("a1.0", worth=worth[-1] + 1)
+                assert (await store.deals.get("a1.0")).worth == row.worth == worth[-1] + 1
+                assert await store.deals.all().count() == 12
+                worth.append(row.worth)
+            return worth
+        finally:
+            await store.close()
+
+    done = threading.Event()
+    for world in filled(namespace, 2):
+        with ThreadPoolExecutor(1) as pool:
+            written = pool.submit(lambda: asyncio.run(client()))
+            with opened(namespace) as command:
+                flow = repartition(command.context, "deals", 8, lambda stage: None, lease=0.5, plan_life=-5.0)
+                command.store._session.shell.run(flow)
+            done.set()
+            worth = written.result(20)
+        world.store._session.shell.run(learn(world))
+        assert world.store.deals.get("a1.0").worth == worth[-1] == len(worth) - 1
+        assert len(worth) > 10
+        check_whole(world, 8)
