@@ -76,3 +76,20 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(words: tuple[str, ...]
         assert refused.exit_code == 2
         assert text in refused.stderr
         assert doubling(world) is None
+
+
+def test_a_check_says_that_a_repartition_is_unfinished(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = ksuid()
+    with opened(namespace, partitions={"deals": 2}) as world:
+        world.account("a")
+        world.ask("HSET", world.context.keyspace.at("deals", 0).schema, "doubling", 4, "announced", 1)
+        where = ("-p", "estate_store", "-u", server_url(), "-n", namespace)
+        text = RUNNER.invoke(app, ["check", *where])
+        assert text.exit_code == 0
+        line = "repartition of the group deals from 2 to 4 is unfinished: run keyweave repartition --group deals --to 4"
+        assert line in text.stdout
+        shape = json.loads(RUNNER.invoke(app, ["check", *where, "--format", "json"]).stdout)
+        assert (shape["clean"], shape["unfinished"]) == (True, [line])
+        monkeypatch.setattr(command, "repartition", partial(repartition, lease=-1.0, plan_life=-6.0))
+        assert invoke(namespace, "--to", "4").exit_code == 0
+        assert "unfinished" not in RUNNER.invoke(app, ["check", *where]).stdout

@@ -94,9 +94,10 @@ def _shape(report: Report, listing: Listing, *, show_ids: bool) -> dict[str, obj
         "set_aside": report.set_aside,
         "others": report.others,
         "unbuilt": list(report.unbuilt),
-        "unfinished": list(report.unfinished),
         "drift": drift_rows(report.drift),
     }
+    if report.unfinished:
+        shape["unfinished"] = list(report.unfinished)
     if show_ids:
         shape["findings"] = listing.rows
     return shape
