@@ -165,6 +165,10 @@ cluster-load: $(STAMP) ## Move a hot slot and kill masters under 16 writers, man
 	@echo "cluster-load: moves and failures of a real cluster under writers"
 	@$(BIN)/python -m tests.connection.redis_py.cluster --rounds $(RUNS)
 
+repartition-load: $(STAMP) ## Double partitions of a real cluster under 8 writers and readers, with kills (RUNS=10)
+	@echo "repartition-load: 4 to 16 partitions, $(RUNS) rounds"
+	@KEYWEAVE_TEST_CHANNEL=cluster $(BIN)/python -m tests.repartition --rounds $(RUNS)
+
 operations-check: $(STAMP) ## Check dashboard and alerts with promtool and a real Prometheus, from Debian's package or the PATH
 	@echo "operations-check: promtool, and a Prometheus that scrapes a store"
 	@$(BIN)/python -m tests.operations.check

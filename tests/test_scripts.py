@@ -33,7 +33,19 @@ def code(name: str) -> str:
 def test_a_script_declares_its_flags_so_that_a_refusal_comes_before_its_first_write(name: str) -> None:
     first = PACKAGE.scripts[name].splitlines()[0]
     flags = dict.fromkeys(
-        ("apply", "unlock", "aside", "adopt", "claim_home", "fence_home", "release_home"), ""
+        (
+            "apply",
+            "unlock",
+            "aside",
+            "adopt",
+            "claim_home",
+            "fence_home",
+            "release_home",
+            "carry",
+            "double",
+            "settle_home",
+        ),
+        "",
     )
     flags["outcome"] = " flags=allow-oom"
     assert first == "#!lua" + flags.get(name, " flags=no-writes")

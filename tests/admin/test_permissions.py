@@ -56,7 +56,7 @@ OTHER_MODULES = {
 }
 """Flows that are for tests, on servers of their own, what names commands without sending them, and what sends them to be refused."""
 
-ADMIN_MODULES = ("integrity/", "evolution/", "transfer/")
+ADMIN_MODULES = ("integrity/", "evolution/", "transfer/", "repartition/")
 """What only the admin tool needs."""
 
 HOMES_MODULE = "homes/vacant.py"

@@ -45,7 +45,7 @@ def test_a_fence_outlives_every_step_that_rests_on_it() -> None:
 
 
 def test_a_home_that_is_free_costs_one_exchange(scripted: Scripted) -> None:
-    home = scripted.run(claim(scripted.context, THING, at(scripted, 2)), [[[b"HOME", b"2 17"]]])
+    home = scripted.run(claim(scripted.context, THING, 2), [[[b"HOME", b"2 17"]]])
     assert home == Home(2, 17)
     ((name, arguments),) = calls(scripted)
     assert (name, arguments[:3]) == ("claim_home", ("u", 2, ""))
@@ -55,7 +55,7 @@ def test_a_home_that_is_free_costs_one_exchange(scripted: Scripted) -> None:
 
 def test_a_home_in_another_partition_is_fenced_before_it_is_taken_over(scripted: Scripted) -> None:
     answers = [[[b"HOME", b"3 17"]], [1], [[b"HOME", b"2 18"]]]
-    assert scripted.run(claim(scripted.context, THING, at(scripted, 2)), answers) == Home(2, 18)
+    assert scripted.run(claim(scripted.context, THING, 2), answers) == Home(2, 18)
     assert [(name, arguments[:3]) for name, arguments in calls(scripted)] == [
         ("claim_home", ("u", 2, "")),
         ("fence_home", ("row", "", 17)),
@@ -67,12 +67,12 @@ def test_a_home_in_another_partition_is_fenced_before_it_is_taken_over(scripted:
 
 def test_a_home_whose_partition_has_the_row_stays(scripted: Scripted) -> None:
     answers = [[[b"HOME", b"3 17"]], [0]]
-    assert scripted.run(claim(scripted.context, THING, at(scripted, 2)), answers) == Home(3, 17)
+    assert scripted.run(claim(scripted.context, THING, 2), answers) == Home(3, 17)
 
 
 def test_a_refused_epoch_of_the_own_partition_is_replaced(scripted: Scripted) -> None:
     answers = [[[b"HOME", b"2 17"]], [1], [[b"HOME", b"2 18"]]]
-    assert scripted.run(claim(scripted.context, THING, at(scripted, 2), refused=17), answers) == Home(2, 18)
+    assert scripted.run(claim(scripted.context, THING, 2, refused=17), answers) == Home(2, 18)
 
 
 def test_a_takeover_that_came_too_late_begins_again_with_the_fence(scripted: Scripted) -> None:
@@ -88,7 +88,7 @@ def test_a_takeover_that_came_too_late_begins_again_with_the_fence(scripted: Scr
     scripted = Scripted(attempts=4)
     keyspace = Keyspace(Namespace("app", "v1", "test", "t"), dict.fromkeys(PACKAGE.groups, 4))
     object.__setattr__(scripted.context, "keyspace", keyspace)
-    assert scripted.run(claim(scripted.context, THING, at(scripted, 2)), answers) == Home(2, 18)
+    assert scripted.run(claim(scripted.context, THING, 2), answers) == Home(2, 18)
     assert [name for name, _ in calls(scripted)] == [
         "claim_home",
         "fence_home",
@@ -102,12 +102,12 @@ def test_a_takeover_that_came_too_late_begins_again_with_the_fence(scripted: Scr
 def test_a_home_that_changes_in_every_attempt_is_a_conflict(scripted: Scripted) -> None:
     answers = [[[b"HOME", b"3 17"]], [1], [[b"HOME", b"1 18"]], [1], [[b"HOME", b"3 19"]], [1]]
     with pytest.raises(TransactionConflictError, match="its home changed in all 3 attempts"):
-        scripted.run(claim(scripted.context, THING, at(scripted, 2)), answers)
+        scripted.run(claim(scripted.context, THING, 2), answers)
 
 
 def test_a_damaged_clock_is_reported(scripted: Scripted) -> None:
     with pytest.raises(CorruptDocumentError):
-        scripted.run(claim(scripted.context, THING, at(scripted, 2)), [[[b"CORRUPT", 1]]])
+        scripted.run(claim(scripted.context, THING, 2), [[[b"CORRUPT", 1]]])
 
 
 def test_homes_of_unique_values_are_beside_those_of_keys(scripted: Scripted) -> None:

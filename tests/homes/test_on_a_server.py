@@ -100,7 +100,7 @@ def test_a_unique_value_is_in_one_partition(site: Site) -> None:
     assert site.home("red", "code") is None
     site.insert(3, "other", "red")
     taken = site.home("red", "code")
-    assert (site.where("other"), taken.partition if taken is not None else None) == (3, 3)
+    assert (site.where("other"), taken.place if taken is not None else None) == (3, 3)
 
 
 def test_a_value_moves_with_its_row(site: Site) -> None:
@@ -121,12 +121,12 @@ def test_a_value_moves_with_its_row(site: Site) -> None:
 
 def test_a_home_without_a_row_gives_way(site: Site) -> None:
     thing = Homed(kind(ITEM), "", "k")
-    left = site.run(claim(site.context, thing, site.keyspace.at("arena", 1)))
+    left = site.run(claim(site.context, thing, 1))
     assert site.where("k") is None
     site.insert(2, "k")
     taken = site.home("k")
     assert taken is not None
-    assert (taken.partition, left.partition) == (2, 1)
+    assert (taken.place, left.place) == (2, 1)
     assert taken.epoch > left.epoch
     assert site.run(vacate(site.context, thing)) is False
     assert site.home("k") == taken
@@ -134,12 +134,12 @@ def test_a_home_without_a_row_gives_way(site: Site) -> None:
 
 def test_an_insert_under_a_fenced_epoch_gets_another_one(site: Site) -> None:
     thing = Homed(kind(ITEM), "", "k")
-    left = site.run(claim(site.context, thing, site.keyspace.at("arena", 1)))
+    left = site.run(claim(site.context, thing, 1))
     assert site.run(fence(site.context, thing, left)) is True
     site.insert(1, "k")
     taken = site.home("k")
     assert taken is not None
-    assert taken.partition == 1
+    assert taken.place == 1
     assert taken.epoch > left.epoch
     key = site.keyspace.at("arena", 1).fence(ITEM, "", "k")
     (epoch,) = site.link.exchange((("HGET", key, "epoch"),))

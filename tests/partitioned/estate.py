@@ -132,7 +132,7 @@ class Estate:
         return self.store._session.shell.channel.exchange([command])[0]
 
     def homes(self) -> dict[str, int]:
-        """Every home, by what has it: the number of the partition that it names."""
+        """Every home, by what has it: the place that it names."""
         found: dict[str, int] = {}
         for partition in self.context.keyspace.partitions():
             for entity, unique in (("Deal", ""), ("Deal", "code"), ("Deal", "place"), ("Account", "email")):

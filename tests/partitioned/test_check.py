@@ -13,6 +13,7 @@ from keyweave.evolution.build import Build
 from keyweave.integrity.drift import Kind
 from keyweave.integrity.remedy import Repairs
 from keyweave.integrity.repair import reindex
+from keyweave.keyspace.spread import place_of
 from keyweave.model.ids import ksuid
 from keyweave.store.registry import index_field
 from keyweave.transfer.export import export
@@ -126,7 +127,7 @@ def test_a_home_without_a_row_is_taken_over_by_an_insert_anywhere(full: Estate) 
     with pytest.raises(NotFoundError):
         full.store.deals.get("new")
     full.store.deals.create(full.deal("new", "a1"))
-    assert full.homes()["Deal.:new"] == full.partition("a1").index
+    assert full.homes()["Deal.:new"] == place_of("a1")
 
 
 def test_a_new_unique_constraint_gets_its_claims_and_homes_from_a_backfill(full: Estate) -> None:

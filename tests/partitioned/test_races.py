@@ -21,6 +21,7 @@ from keyweave.exchange.apply import Sending
 from keyweave.exchange.together import together
 from keyweave.homes.claim import claim, fence, find_home
 from keyweave.homes.home import Homed
+from keyweave.keyspace.spread import place_of
 from keyweave.model.ids import ksuid
 from tests.partitioned.estate import Estate, estate, opened
 from tests.scripted import Scripted
@@ -193,7 +194,7 @@ def test_a_claim_without_time_for_a_pause_is_a_conflict(world: Estate) -> None:
     homes = iter(range(1, 9))
 
     def play() -> Any:
-        flow, answer = claim(scripted.context, Homed(entity, "", "d"), world.partition("a")), None
+        flow, answer = claim(scripted.context, Homed(entity, "", "d"), place_of("a")), None
         there = (world.partition("a").index + 1) % 8
         while True:
             effect = flow.send(answer)

@@ -18,6 +18,7 @@ from keyweave.errors import (
     UniqueViolationError,
     ValidationError,
 )
+from keyweave.keyspace.spread import place_of
 from keyweave.model.ids import ksuid
 from keyweave.query import at_least, one_of
 from tests.partitioned.estate import Estate, estate, opened
@@ -51,7 +52,7 @@ def test_rows_are_in_the_partitions_of_their_values_and_keys_find_them(full: Est
         assert full.ask("EXISTS", partition.document("Account", name)) == 1
         assert full.ask("EXISTS", partition.document("Deal", f"{name}.1")) == 1
         assert full.store.deals.get(f"{name}.1").account_id == name
-        assert full.homes()[f"Deal.:{name}.1"] == partition.index
+        assert full.homes()[f"Deal.:{name}.1"] == place_of(name)
         assert full.store.deals.get_by_code(f"c{name}2").id == f"{name}.2"
         assert full.store.accounts.get_by_email(f"{name.upper()}@X").id == name
     assert full.store.deals.find("nobody") is None
@@ -93,7 +94,7 @@ def test_a_unique_value_is_taken_in_every_partition_and_free_again_when_it_is_gi
     assert "Deal.code:ca10" not in full.homes()
     full.store.deals.create(full.deal("new", other, code="ca10"))
     assert full.store.deals.get_by_code("ca10").id == "new"
-    assert full.homes()["Deal.code:ca10"] == full.partition(other).index
+    assert full.homes()["Deal.code:ca10"] == place_of(other)
     with pytest.raises(UniqueViolationError):
         full.account("another", email="A1@X")
 
@@ -338,7 +339,7 @@ def test_a_transaction_reads_all_partitions_and_its_own_writes(full: Estate) -> 
     assert len(found) == 36
     assert found[0] == "new"
     assert "a1.2" not in found
-    assert full.homes()["Deal.:new"] == full.partition("a1").index
+    assert full.homes()["Deal.:new"] == place_of("a1")
     assert "Deal.:a1.2" not in full.homes()
 
     def takes(transaction: object) -> None:
@@ -389,3 +390,18 @@ def test_an_ended_row_gives_its_key_and_unique_values_to_other_partitions(world:
             "Account.email:a1@x",
             f"Account.email:{other}@x",
         }
+
+
+def test_a_home_names_the_place_of_its_row_also_among_the_places_of_one_partition(full: Estate) -> None:
+    here = full.partition("a1")
+    twin = next(name for name in map("twin{}".format, range(999)) if full.partition(name) is here)
+    full.account(twin)
+    full.store.deals.delete("a1.1")
+    at = full.context.keyspace.partition("deals", "a1.1")
+    full.ask("HSET", at.homes("Deal"), "a1.1", f"{place_of('a1')} 5")
+    full.store.deals.create(full.deal("a1.1", twin))
+    assert full.homes()["Deal.:a1.1"] == place_of(twin) != place_of("a1")
+    with pytest.raises(AlreadyExistsError):
+        full.store.deals.create(full.deal("a1.1", "a1"))
+    with pytest.raises(ValidationError, match="account_id decides the partition"):
+        full.store.deals.upsert(full.deal("a1.1", "a1"))

@@ -176,7 +176,7 @@ MUTANTS: Final = (
         "if false then",
     ),
     Mutant("an update is a creation", LUA, "created = stays and old.created or written", "created = written"),
-    Mutant("the clock is not kept", LUA, "call('SET', clock, format('%d', revision))", ""),
+    Mutant("the clock is not kept", LUA, "call('SET', clock, format('%d', revision) .. suffix)", ""),
     Mutant(
         "scores by revision are those of the creation",
         LUA,

@@ -22,7 +22,7 @@
 --   10    writer     digest of the indexes that the writer keeps; empty when no row changes
 --   11    shown      number of the document to return with EXISTS or CHANGED, 0 for none
 --   12    commands   the commands that the rows call, in the order of their first call; `list` for rows that write into the expiry set, `unlist` for a put without a deadline
---   13..  guards     then the word `rows`, then rows
+--   13..  guards     then the word `rows`, then rows. While partitions are doubled, `doubling`, the number of the hash `changed` among the claims, the number of partitions that there will be, and `all` or `half` come first
 --
 -- Guards
 --   revision document revision op   the row is live and is the one that `op` wrote as `revision`; empty for any op
@@ -75,6 +75,7 @@
 --   TAKEN     guard owner  free: another row holds the value
 --   COUNT     guard      count, member: the view has gained or lost members
 --   FENCED    guard      unfenced: the home may have changed
+--   SPLIT                        partitions are being doubled, and the client does not know that, or has to wait; the plan was not applied
 --   CORRUPT   key                  a key holds something that Keyweave did not write
 
 -- Applies the plan that puts one row without a deadline, which is nearly every plan, with fewer commands. Returns nil, and has written
@@ -188,7 +189,8 @@ local function put_one()
   local before = call('SET', clock, written, 'GET')
   local last, failure = tonumber(before or 0), nil
   if not last then
-    failure = { 'CORRUPT', 1 }
+    -- Partitions are being doubled, or it is damaged.
+    failure = {}
   elseif last >= now then
     written = string.format('%d', last + 1)
     call('SET', clock, written)
@@ -259,7 +261,7 @@ local function put_one()
     if before then
       call('SET', clock, before)
     end
-    return result
+    return last and result or nil
   end
   local head = '{"revision":' .. written .. ',"created":' .. created .. ',"expires":0,"op":"' .. ARGV[1] .. '"'
   call('SET', document, head .. ARGV[rows + 5])
@@ -347,6 +349,40 @@ local function refusal_of(command, key)
   end
 end
 
+-- While the partitions of a group are doubled, a clock has a suffix: the number of partitions that there will be, and the phase.
+-- `copy`: rows that move are copied to the twin, and what changes is noted. `frozen`: nothing may change until the time behind the word,
+-- and then it is as `copy` again. `moved`: the twin has them.
+-- `filling`: a twin that has no rows yet, only copies, of the command with the number behind the word.
+--
+-- The revision, the suffix and the phase of a clock; no revision when it holds anything else.
+local function parse_clock(text)
+  local last = tonumber(text or 0)
+  if last then
+    return last, '', nil
+  end
+  local revision, suffix, phase, number = string.match(text, '^(%d+)( %d+ (%l+)(%d*))$')
+  if phase == 'frozen' and server_time() > tonumber(number) then
+    phase = 'copy'
+  end
+  return tonumber(revision or ''), suffix, phase
+end
+
+-- Whether a step comes from a client that does not know which rows the partition has now. `target` is the number of partitions that
+-- there will be, false where the client knows of no doubling; `has` says what the client believes: `all` rows, or its `half`.
+local function is_outdated(phase, schema, target, has)
+  if phase == 'frozen' or phase == 'filling' then
+    return true
+  end
+  if not target then
+    return phase ~= nil
+  end
+  local number = tonumber(redis.call('HGET', schema, 'partitions') or 1)
+  if has == 'half' then
+    return number ~= tonumber(target)
+  end
+  return not number or number >= tonumber(target)
+end
+
 -- Locals are faster than globals, and the keys and arguments are read often.
 local KEYS, ARGV, call, format = KEYS, ARGV, redis.call, string.format
 local clock, expiry, ledger, schema = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -365,7 +401,7 @@ if now > tonumber(ARGV[4]) then
   return { 'LATE', format('%d', now) }
 end
 
-local last = tonumber(call('GET', clock) or 0)
+local last, suffix, phase = parse_clock(call('GET', clock))
 if not last then
   return { 'CORRUPT', 1 }
 end
@@ -374,7 +410,13 @@ end
 local MOST_WORDS = 1000
 
 -- Rows that are new have no document, which one call shows for many of them. Only if it does not, each is read.
-local at, heads, first = 13, {}, 1
+local at, heads, first, changed = 13, {}, 1, nil
+if phase or ARGV[at] == 'doubling' then
+  if is_outdated(phase, schema, ARGV[at] == 'doubling' and ARGV[at + 2], ARGV[at + 3]) then
+    return { 'SPLIT' }
+  end
+  changed, at = KEYS[claims + ARGV[at + 1]], at + 4
+end
 if ARGV[at] == 'absents' then
   local new, present = tonumber(ARGV[at + 1]), 0
   for from = 1, new, MOST_WORDS do
@@ -536,6 +578,13 @@ if renewed then
   end
 end
 
+if phase == 'copy' then
+  local refusal = refusal_of('hset', clock)
+  if refusal then
+    return refusal
+  end
+end
+
 -- This is the first write, because it fails if the count is damaged.
 if behind then
   call('HINCRBY', schema, 'behind:' .. writer, 1)
@@ -546,6 +595,11 @@ end
 -- Nothing below can fail: types, guards, scores and permissions were checked, and a full or read-only server does not start the
 -- script.
 local revision, advanced = math.max(last, now - 1), false
+if phase == 'copy' then
+  for index = 1, views - DOCUMENTS do
+    call('HSET', changed, KEYS[DOCUMENTS + index], op)
+  end
+end
 local reply = { 'OK' }
 
 -- The native TTL: when the server frees a row that no sweep has removed. A time in the past would free the row at once and
@@ -718,7 +772,7 @@ while at <= #ARGV do
   end
 end
 if #reply > 1 or advanced then
-  call('SET', clock, format('%d', revision))
+  call('SET', clock, format('%d', revision) .. suffix)
 end
 call('HSET', ledger, slot, sequence .. ' ' .. table.concat(reply, ' '))
 if renewed then

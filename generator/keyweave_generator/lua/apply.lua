@@ -17,7 +17,7 @@
 --@ argument 10    writer     digest of the indexes that the writer keeps; empty when no row changes
 --@ argument 11    shown      number of the document to return with EXISTS or CHANGED, 0 for none
 --@ argument 12    commands   the commands that the rows call, in the order of their first call; `list` for rows that write into the expiry set, `unlist` for a put without a deadline
---@ argument 13..  guards     then the word `rows`, then rows
+--@ argument 13..  guards     then the word `rows`, then rows. While partitions are doubled, `doubling`, the number of the hash `changed` among the claims, the number of partitions that there will be, and `all` or `half` come first
 --@ guard    revision document revision op   the row is live and is the one that `op` wrote as `revision`; empty for any op
 --@ guard    absent   document             no live row
 --@ guard    absents  number               the guard `absent` for each of the first so many documents; only as the first guard
@@ -62,12 +62,14 @@
 --@ reply    TAKEN     guard owner  free: another row holds the value
 --@ reply    COUNT     guard      count, member: the view has gained or lost members
 --@ reply    FENCED    guard      unfenced: the home may have changed
+--@ reply    SPLIT                        partitions are being doubled, and the client does not know that, or has to wait; the plan was not applied
 --@ reply    CORRUPT   key                  a key holds something that Keyweave did not write
 --@ include  put_one
 --@ include  time
 --@ include  head
 --@ include  ledger
 --@ include  permission
+--@ include  doubling
 
 -- Locals are faster than globals, and the keys and arguments are read often.
 local KEYS, ARGV, call, format = KEYS, ARGV, redis.call, string.format
@@ -87,7 +89,7 @@ if now > tonumber(ARGV[4]) then
   return { 'LATE', format('%d', now) }
 end
 
-local last = tonumber(call('GET', clock) or 0)
+local last, suffix, phase = parse_clock(call('GET', clock))
 if not last then
   return { 'CORRUPT', 1 }
 end
@@ -96,7 +98,13 @@ end
 local MOST_WORDS = 1000
 
 -- Rows that are new have no document, which one call shows for many of them. Only if it does not, each is read.
-local at, heads, first = 13, {}, 1
+local at, heads, first, changed = 13, {}, 1, nil
+if phase or ARGV[at] == 'doubling' then
+  if is_outdated(phase, schema, ARGV[at] == 'doubling' and ARGV[at + 2], ARGV[at + 3]) then
+    return { 'SPLIT' }
+  end
+  changed, at = KEYS[claims + ARGV[at + 1]], at + 4
+end
 if ARGV[at] == 'absents' then
   local new, present = tonumber(ARGV[at + 1]), 0
   for from = 1, new, MOST_WORDS do
@@ -258,6 +266,13 @@ if renewed then
   end
 end
 
+if phase == 'copy' then
+  local refusal = refusal_of('hset', clock)
+  if refusal then
+    return refusal
+  end
+end
+
 -- This is the first write, because it fails if the count is damaged.
 if behind then
   call('HINCRBY', schema, 'behind:' .. writer, 1)
@@ -268,6 +283,11 @@ end
 -- Nothing below can fail: types, guards, scores and permissions were checked, and a full or read-only server does not start the
 -- script.
 local revision, advanced = math.max(last, now - 1), false
+if phase == 'copy' then
+  for index = 1, views - DOCUMENTS do
+    call('HSET', changed, KEYS[DOCUMENTS + index], op)
+  end
+end
 local reply = { 'OK' }
 
 -- The native TTL: when the server frees a row that no sweep has removed. A time in the past would free the row at once and
@@ -440,7 +460,7 @@ while at <= #ARGV do
   end
 end
 if #reply > 1 or advanced then
-  call('SET', clock, format('%d', revision))
+  call('SET', clock, format('%d', revision) .. suffix)
 end
 call('HSET', ledger, slot, sequence .. ' ' .. table.concat(reply, ' '))
 if renewed then

@@ -22,6 +22,7 @@ from keyweave.admin import (
     ls,
     migrate_documents,
     reindex,
+    repartition,
     shell,
     studio,
     sweep,
@@ -46,4 +47,5 @@ app.command("import", epilog=load.EPILOG)(load.import_)
 app.command(epilog=backfill.EPILOG)(backfill.backfill)
 app.command("drop-view", epilog=drop_view.EPILOG)(drop_view.drop_view)
 app.command("migrate-documents", epilog=migrate_documents.EPILOG)(migrate_documents.migrate_documents)
+app.command("repartition", epilog=repartition.EPILOG)(repartition.repartition_)
 app.command(epilog=sweep.EPILOG)(sweep.sweep)

@@ -96,6 +96,8 @@ def _shape(report: Report, listing: Listing, *, show_ids: bool) -> dict[str, obj
         "unbuilt": list(report.unbuilt),
         "drift": drift_rows(report.drift),
     }
+    if report.unfinished:
+        shape["unfinished"] = list(report.unfinished)
     if show_ids:
         shape["findings"] = listing.rows
     return shape

@@ -120,5 +120,6 @@ def notes(report: Report) -> list[str]:
         lines.append(
             f"{report.vacant:,} homes have no row; they mean nothing, and the next sweep removes them"
         )
+    lines += report.unfinished
     lines += [f"{name} is not built yet; not compared" for name in report.unbuilt]
     return lines

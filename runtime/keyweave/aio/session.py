@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from keyweave.aio.lazy_shell import LazyShell
-from keyweave.aio.shell import Shell
+from keyweave.aio.shell import Shell, renewing
 from keyweave.aio.sweeper import Sweeper
 from keyweave.aio.tenant_shell import TenantShell
 from keyweave.aio.watch import Run, report, watched_run
 from keyweave.effects import Flow
 from keyweave.errors import TenantNameError
 from keyweave.exchange.confirm import confirmed, require_confirmable
-from keyweave.exchange.handshake import handshake
+from keyweave.exchange.handshake import handshake, learn_numbers
 from keyweave.expiry.tend import Pace
 from keyweave.health.connect import connect
 from keyweave.model.entity import Entity
@@ -25,6 +25,7 @@ from keyweave.opening.announce import announce
 from keyweave.opening.prepare import prepare
 from keyweave.read.strategy import BY_KEYS
 from keyweave.store.context import Context
+from keyweave.store.doubling import renewal_age
 from keyweave.store.durability import Durability, parse_durability
 from keyweave.store.tenants import KeptTenants
 from keyweave.write.transact import transact
@@ -90,6 +91,11 @@ class Session:
             run = partial(self.shell.run, budget=self.context.policy.deadline)
         if self.context.durability is not None and self.context.unit is None:
             run = self._confirming(run)
+        if self.context.unit is None:
+            renew = partial(learn_numbers, self.context)
+            run = renewing(
+                run, self.shell, self.context.state, renewal_age(self.context.policy.deadline), renew
+            )
         return watched_run(run, self.context, entity)
 
     def _confirming(self, run: Run) -> Run:

@@ -10,7 +10,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from keyweave.aio.channel import open_channel
 from keyweave.connection.channel import AsyncChannel
@@ -189,3 +189,23 @@ async def _wait(effect: Wait, until: float | None) -> bool:
     if not answer and seconds < effect.seconds:
         raise wire.deadline_passed()
     return answer
+
+
+class Known(Protocol):
+    """What remembers when numbers of partitions were read last: the monotonic time; 0 before they were."""
+
+    known: float
+
+
+def renewing(
+    run: Callable[..., Awaitable[T]], shell: Shell, state: Known, age: float, renew: Callable[[], Flow[None]]
+) -> Callable[..., Awaitable[T]]:
+    """Return a function that runs flows like `run`, and `renew` before one of them if what it relies on is older than `age` seconds."""
+    monotonic = time.monotonic
+
+    async def leased(flow: Flow[T], /, *about: str, until: float | None = None) -> T:
+        if state.known and monotonic() - state.known > age:
+            await shell.run(renew(), until=until)
+        return await run(flow, *about, until=until)
+
+    return leased

@@ -28,6 +28,7 @@ class Status(enum.StrEnum):
     TAKEN = "TAKEN"
     COUNT = "COUNT"
     FENCED = "FENCED"
+    SPLIT = "SPLIT"
     CORRUPT = "CORRUPT"
 
 
@@ -69,7 +70,7 @@ class Refusal(msgspec.Struct, frozen=True):
         guard: the guard.
         owner: id of the row that holds the unique value, when it is TAKEN; empty otherwise.
         document: the stored document of the row of `Plan.show_on_refusal`, when the status is EXISTS or CHANGED.
-        partition: number of the other partition that has the row or unique value, if its home says so; None for any other refusal.
+        place: that the home of the key or unique value names, if it is not the place of the row that was refused; else None.
         value: the unique value, then; the row's id for a key.
     """
 
@@ -77,7 +78,7 @@ class Refusal(msgspec.Struct, frozen=True):
     guard: Guard
     owner: str = ""
     document: bytes | None = None
-    partition: int | None = None
+    place: int | None = None
     value: str = ""
 
 
@@ -87,10 +88,10 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     heads: tuple[tuple[int, int, int], ...]
 
 
-def elsewhere(guard: Guard, partition: int, value: str) -> Refusal:
-    """Return the refusal of a key or unique value that another partition has, by its number."""
+def elsewhere(guard: Guard, place: int, value: str) -> Refusal:
+    """Return the refusal of a key or unique value that a row of another place has."""
     status = Status.TAKEN if guard.detail else Status.EXISTS
-    return Refusal(status, guard, partition=partition, value=value)
+    return Refusal(status, guard, place=place, value=value)
 
 
 Outcome: TypeAlias = Applied | Refusal

@@ -44,6 +44,7 @@ class Plan:
         "_documents",
         "_guard_words",
         "_row_words",
+        "_share_words",
         "_targets",
         "_verbs",
         "_views",
@@ -68,6 +69,7 @@ class Plan:
         self._views: dict[str, int] = {}
         self._claims: dict[str, int] = {}
         self._guard_words: list[Word] = []
+        self._share_words: list[Word] = []
         self._row_words: list[Word] = []
         self._verbs: dict[str, None] = {}
         self._targets: set[int] = set()
@@ -159,6 +161,17 @@ class Plan:
         """
         self._guard_words += ("member", self._view(entity, entry.view, entry.values), entry.member)
         self.guards.append(Guard("member", entity, key, entry.view))
+
+    def guard_share(self, share: tuple[int, str] | None) -> None:
+        """Require that the partition has what the client believes, while the partitions of its group are doubled.
+
+        Args:
+            share: as `Context.share_of` returns it; None where the group is not being doubled.
+        """
+        self._share_words = []
+        if share is not None:
+            changed = self.partition.changed
+            self._share_words = ["doubling", self._claims.setdefault(changed, len(self._claims) + 1), *share]
 
     def guard_unfenced(self, entity: Entity[Any], unique: str, value: str, epoch: int, key: str) -> None:
         """Require that the partition does not refuse an epoch of a home.
@@ -292,6 +305,7 @@ class Plan:
             writer if self.changes_documents else "",
             self._document_on_refusal,
             commands_of((*self._verbs, "ledger")),
+            *self._share_words,
             *self._guard_words,
             "rows",
             *self._row_words,

@@ -124,6 +124,13 @@ class UnitOfWork:
         other.group, other.partition = self.group, self.partition
         return other
 
+    def moved(self) -> ConflictError:
+        """Return the error that makes the transaction begin again, because rows that it used move to another partition."""
+        self.conflict = ConflictError(
+            "the partitions of these rows are being doubled; the transaction begins again"
+        )
+        return self.conflict
+
     def conflict_error(self, entity: Entity[Any], key: str) -> ConflictError:
         """Return the error for a row that another writer changed since this unit read it.
 

@@ -24,7 +24,8 @@ from keyweave.errors import (
 from keyweave.exchange.apply import Begun, Sending, Trailer, apply, apply_each, begin
 from keyweave.exchange.together import caught, together
 from keyweave.homes.claim import claim, leave
-from keyweave.homes.home import arriving, leaving, not_after
+from keyweave.homes.home import Homed, arriving, leaving, not_after, place_in
+from keyweave.homes.misplaced import remove_misplaced
 from keyweave.model.entity import Entity
 from keyweave.model.moment import from_micros_all
 from keyweave.store.context import Context
@@ -125,30 +126,32 @@ def _commit_homed(
     trailer: Trailer | None,
 ) -> Flow[Refusal | None]:
     """Do what `commit` does where keys and unique values have homes: they are there before the rows, and leave after them."""
-    things = [(thing, change.key) for change in changes for thing in arriving(change)]
+    things = _arriving(changes)
     refused_at = [0] * len(things)
     partition = context.partition(changes[0].entity if changes else watched[0][0])
     for change in changes:
         require_same_partition(change)
+    if context.doubling is not None:
+        yield from remove_misplaced(context, partition, [thing for thing, _, _ in things])
     for attempt in range(context.policy.attempts):
         # The plan rests on homes that are read after this moment, so their fences outlive it.
         until = not_after(context, partition)
         homes = yield from together(
             context,
             [
-                claim(context, thing, partition, epoch)
-                for (thing, _), epoch in zip(things, refused_at, strict=True)
+                claim(context, thing, place, epoch)
+                for (thing, _, place), epoch in zip(things, refused_at, strict=True)
             ],
         )
-        for (thing, key), home in zip(things, homes, strict=True):
-            if home.partition != partition.index:
+        for (thing, key, place), home in zip(things, homes, strict=True):
+            if home.place != place:
                 guard = Guard("home", thing.entity, key, thing.unique)
-                return elsewhere(guard, home.partition, thing.value)
+                return elsewhere(guard, home.place, thing.value)
         begun = begin(context, partition)
         plan = plan_of(context, changes, watched, begun)
         if things:
             begun.until = until
-        for (thing, key), home in zip(things, homes, strict=True):
+        for (thing, key, _), home in zip(things, homes, strict=True):
             plan.guard_unfenced(thing.entity, thing.unique, thing.value, home.epoch, key)
         if with_document:
             plan.show_on_refusal(changes[0].entity, changes[0].key)
@@ -162,10 +165,11 @@ def _commit_homed(
             yield from leave(context, [thing for change in changes for thing in leaving(change)])
             return None
         if outcome.status is Status.FENCED:
-            found = (outcome.guard.detail, outcome.guard.key)
-            for number, (thing, key) in enumerate(things):
-                if (thing.unique, key) == found:
-                    refused_at[number] = homes[number].epoch
+            fenced = (outcome.guard.detail, outcome.guard.key)
+            refused_at = [
+                home.epoch if (thing.unique, key) == fenced else epoch
+                for (thing, key, _), home, epoch in zip(things, homes, refused_at, strict=True)
+            ]
         elif outcome.status is not Status.LATE:
             return outcome
         _forget_attempt(trailer)
@@ -178,6 +182,16 @@ def _commit_homed(
         f"{changes[0].entity.name}: the homes of a write changed in all {attempt + 1} attempts",
         attempts=attempt + 1,
     )
+
+
+def _arriving(changes: list[Change]) -> list[tuple[Homed, str, int]]:
+    """Return what needs a home before changes are made, with the key and the place of its row."""
+    return [
+        (thing, change.key, place_in(change.entity, change.prepared.snapshot))
+        for change in changes
+        if change.prepared is not None
+        for thing in arriving(change)
+    ]
 
 
 def _forget_attempt(trailer: Trailer | None) -> None:

@@ -14,6 +14,7 @@ from keyweave.evolution.build import SHOWN, Build
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadline_passed
 from keyweave.exchange.handshake import handshake, indexes_of, read_registries
+from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.integrity.check import begin, ignore_progress
 from keyweave.integrity.repair import reindex
 from keyweave.integrity.scan import Batches, Walk
@@ -49,6 +50,7 @@ def backfill(
         StoreUnavailableError: the server cannot be used.
     """
     yield from handshake(context)
+    refuse_while_moving(context, "backfill")
     wanted = _wanted(context, only)
     build.wanted = tuple(sorted(index.name for index in wanted.values()))
     if not wanted:

@@ -15,6 +15,7 @@ from keyweave.errors import ConfigurationError, CorruptDocumentError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask
 from keyweave.exchange.handshake import read_registries
+from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.integrity.check import begin, ignore_progress, locator_for
 from keyweave.integrity.scan import Batches, Walk
 from keyweave.integrity.survey import Observer
@@ -97,6 +98,7 @@ def rewrite_documents(
     Raises:
         ConfigurationError: there is no such entity, or a name in `purge` is a field of the schema.
     """
+    refuse_while_moving(context, "a rewrite of documents")
     locator = yield from locator_for(context, entities)
     chosen = [entity for entity in context.package.entities.values() if locator.wanted(entity)]
     for entity in chosen:

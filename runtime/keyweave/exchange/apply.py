@@ -26,9 +26,11 @@ from keyweave.errors import (
 )
 from keyweave.exchange.ask import TRANSIENT, Backoff, failure_error, refusal_error
 from keyweave.exchange.bound import require_fit
+from keyweave.exchange.outdated import outdated
 from keyweave.exchange.recall import recall, renewal
 from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
+from keyweave.store.doubling import PLAN_LIFE, SPLIT_REPLY
 
 _UNANSWERED: Final = frozenset({b"REPLAYED", b"LATE", b"NEVER", b"STALE", b"CORRUPT"})
 """Replies of `apply` that are no answer to the plan itself."""
@@ -246,6 +248,8 @@ class Attempt:
         self.renew: Final = begun.renew
         self.until = begun.until
         self.sent = False
+        if context.doubling is not None:
+            plan.guard_share(context.share_of(plan.partition))
 
     def command(self, context: Context, verb: str, text: str) -> Command:
         """Return the command of the next try."""
@@ -299,6 +303,7 @@ def _answer(
             raise
         else:
             if type(reply) is not ServerError:
+                _require_current(context, state, reply)
                 if reply[0] not in _UNANSWERED:
                     state.sent = False
                     answer: Sequence[Any] | None = reply
@@ -325,6 +330,14 @@ def _answer(
                     raise error
         backoff = backoff or Backoff(context)
         yield from backoff.pause(error)
+
+
+def _require_current(context: Context, state: Attempt, reply: Sequence[Any]) -> None:
+    """Raise the exception of a plan that its partition has refused, because its rows move or have moved."""
+    if reply[0] == SPLIT_REPLY:
+        # What was sent before is refused as well: the partition does not go back.
+        state.sent = False
+        raise outdated(context)
 
 
 def _what_came(first: Reply | ConnectionFailure) -> Reply:
@@ -388,7 +401,7 @@ def _earlier_answer(
 def _not_after(context: Context, partition: Partition) -> int:
     """The server's time, in microseconds, from which on a plan that is sent now must not be applied any more."""
     clock = context.clock(partition) if context.clustered else context.state.clock
-    return clock.now() + int(context.policy.deadline * 1_000_000) + _SLACK
+    return clock.now() + int(min(context.policy.deadline, PLAN_LIFE) * 1_000_000) + _SLACK
 
 
 def _outcome_unknown(context: Context, error: KeyweaveError, unsettled: Unsettled) -> OutcomeUnknownError:

@@ -17,10 +17,20 @@ from keyweave.errors import (
 )
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.deadline import TIME, micros_of
+from keyweave.keyspace.doubling import Doubling
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity, Index
 from keyweave.store.context import Context
-from keyweave.store.registry import CURSORS, Registry, read_registry, registration_commands
+from keyweave.store.registry import (
+    CURRENT,
+    CURSORS,
+    DOUBLING,
+    PARTITIONS,
+    Registry,
+    read_registry,
+    registration_commands,
+    unreadable,
+)
 
 _REFUSED: Final = (StoreReadOnlyError, AuthenticationError)
 _ON_A_REPLICA: Final = frozenset({"READONLY"})
@@ -39,6 +49,7 @@ def handshake(context: Context) -> Flow[None]:
         CorruptDocumentError: a registry cannot be read.
         StoreUnavailableError: or a subclass.
     """
+    began = context.monotonic()
     partitions = context.keyspace.partitions()
     registries, written = yield from _read_with_clocks(context, partitions)
     if (yield from adopt(context, partitions, registries)):
@@ -69,6 +80,7 @@ def handshake(context: Context) -> Flow[None]:
             if not any(type(reply) is ServerError for reply in replies):
                 registries = yield from read_registries(context, partitions)
                 _require_numbers(context, partitions, registries)
+    context.state.known = began
     context.state.cursors = registries[0].cursors or context.state.cursors
     unbuilt = {
         index.name
@@ -94,12 +106,24 @@ def adopt(context: Context, partitions: list[Partition], registries: list[Regist
     Raises:
         SchemaMismatchError: the caller asked for another number.
     """
-    numbers = dict(context.keyspace.numbers)
+    numbers, targets = dict(context.keyspace.numbers), dict[str, int]()
     for partition, registry in zip(partitions, registries, strict=True):
         group = partition.group
-        if partition.index or numbers[group] > 1:
+        if partition.index:
             continue
         number = registry.partitions
+        if registry.doubling:
+            targets[group] = number = registry.doubling
+            if context.state.known == 0.0 and context.wanted.get(group) not in (None, number, number // 2):
+                raise _other_number(group, number, context.wanted[group])
+            numbers[group] = number
+            continue
+        if context.state.known:
+            # The store is open: its group may have been doubled since, and is not another one than the caller asked for.
+            numbers[group] = number if registry.numbered or registry.current is not None else numbers[group]
+            continue
+        if numbers[group] > 1:
+            continue
         wanted = context.wanted.get(group)
         if not registry.numbered:
             first = wanted or context.package.groups[group]
@@ -108,29 +132,60 @@ def adopt(context: Context, partitions: list[Partition], registries: list[Regist
         if wanted is not None and wanted != number:
             raise _other_number(group, number, wanted)
         numbers[group] = number
-    if numbers == context.keyspace.numbers:
+    return (yield from _spread(context, numbers, targets))
+
+
+def _spread(context: Context, numbers: dict[str, int], targets: dict[str, int]) -> Flow[bool]:
+    """Set the numbers of partitions, and what has moved of groups that are being doubled. Returns whether anything is new."""
+    doublings = {}
+    for group, target in targets.items():
+        moved = yield from _moved(context, group, target)
+        doublings[group] = Doubling(target, moved)
+    if numbers == context.keyspace.numbers and doublings == context.keyspace.doublings:
         return False
-    context.keyspace.spread(numbers)
-    context.route(context.routing())
+    context.spread(numbers, doublings)
     return True
 
 
+def _moved(context: Context, group: str, target: int) -> Flow[frozenset[int]]:
+    """Return the numbers of the partitions whose twins have their rows, while a group is being doubled."""
+    half = target // 2
+    if context.keyspace.number(group) < half:
+        context.keyspace.spread(context.keyspace.numbers | {group: half})
+    partitions = [context.keyspace.at(group, index) for index in range(half)]
+    replies = yield from ask(context, tuple(("HGET", each.schema, PARTITIONS) for each in partitions))
+    return frozenset(
+        each.index
+        for each, number in zip(partitions, replies, strict=True)
+        if number is not None and int(number) >= target
+    )
+
+
 def learn_numbers(context: Context) -> Flow[None]:
-    """Learn how many partitions each group has, for a context that does not open a store.
+    """Learn how many partitions each group has, and which are being doubled: while a store is open, or for a context that opens none.
 
     Raises:
         CorruptDocumentError: a registry cannot be read.
         StoreUnavailableError: or a subclass.
     """
-    partitions = context.keyspace.partitions()
-    registries = yield from read_registries(context, partitions)
-    numbers = {
-        partition.group: registry.partitions
-        for partition, registry in zip(partitions, registries, strict=True)
-        if partition.index == 0
-    }
-    if numbers != context.keyspace.numbers:
-        context.keyspace.spread(numbers)
+    began = context.monotonic()
+    first = [context.keyspace.at(group, 0) for group in context.keyspace.numbers]
+    fields = (PARTITIONS, DOUBLING, CURRENT)
+    flat = yield from ask(context, tuple(("HGET", each.schema, name) for each in first for name in fields))
+    replies = [flat[start : start + 3] for start in range(0, len(flat), 3)]
+    numbers, targets = dict(context.keyspace.numbers), dict[str, int]()
+    for partition, (number, doubling, current) in zip(first, replies, strict=True):
+        try:
+            if doubling is not None:
+                numbers[partition.group] = targets[partition.group] = int(doubling)
+            elif number is not None or current is not None:
+                numbers[partition.group] = int(number or 1)
+        except ValueError:
+            raise unreadable() from None
+    if (yield from _spread(context, numbers, targets)) and context.state.known:
+        yield from handshake(context)
+    if context.state.known:
+        context.state.known = began
 
 
 def _set_number(context: Context, first: Partition, number: int) -> Flow[int]:
@@ -157,7 +212,9 @@ def _require_numbers(context: Context, partitions: list[Partition], registries: 
     """Refuse a namespace whose group has another number of partitions: this store would look for rows in the wrong ones."""
     for partition, registry in zip(partitions, registries, strict=True):
         number = context.keyspace.number(partition.group)
-        if partition.index == 0 and registry.partitions != number and (registry.numbered or registry.current):
+        if registry.doubling or partition.index:
+            continue
+        if registry.partitions != number and (registry.numbered or registry.current):
             raise _other_number(partition.group, registry.partitions, number)
 
 

@@ -22,6 +22,7 @@ from keyweave.errors import (
 )
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadline_passed, deadlines_passed, server_time
+from keyweave.exchange.handshake import learn_numbers
 from keyweave.expiry.forget import count_swept, forget
 from keyweave.expiry.search import Row
 from keyweave.homes.vacant import remove_vacant
@@ -29,6 +30,7 @@ from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.record import Stored, memory_of
 from keyweave.store.context import Context
+from keyweave.store.doubling import PartitionsMovedError
 
 BATCH: Final = 100
 """Maximum number of rows that `sweep` removes in one plan."""
@@ -77,6 +79,20 @@ def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
         The number of removed rows.
     """
     allowance = Allowance(context.monotonic, limit)
+    if context.keyspace.doublings:
+        # Homes without a row stay until the partitions are doubled.
+        try:
+            yield from _sweep_all(context.amid(context.keyspace.doublings), allowance)
+        except PartitionsMovedError:
+            yield from learn_numbers(context)
+        return allowance.used
+    yield from _sweep_all(context, allowance)
+    if context.router is not None and not allowance.spent:
+        yield from remove_vacant(context)
+    return allowance.used
+
+
+def _sweep_all(context: Context, allowance: Allowance) -> Flow[None]:
     for partition in context.keyspace.partitions():
         unsweepable = Unsweepable()
         while not allowance.spent:
@@ -85,9 +101,6 @@ def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
             )
             if not step.found:
                 break
-    if context.router is not None and not allowance.spent:
-        yield from remove_vacant(context)
-    return allowance.used
 
 
 def sweep_step(

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keyweave.effects import ConnectionFailure, Flow, Sleep
+from keyweave.effects import ConnectionFailure, Flow, Sleep, Word
 from keyweave.errors import CorruptDocumentError, KeyweaveError, TransactionConflictError
 from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.outdated import outdated
 from keyweave.exchange.together import together
-from keyweave.homes.home import FENCE_LIFE, Home, Homed, not_after, read_home
+from keyweave.homes.home import FENCE_LIFE, Home, Homed, not_after, noted, read_home
+from keyweave.homes.misplaced import remove_misplaced
 from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
+from keyweave.store.doubling import SPLIT_REPLY, PartitionsMovedError
 
 
 def find_home(context: Context, thing: Homed) -> Flow[Home | None]:
@@ -26,14 +29,15 @@ def find_home(context: Context, thing: Homed) -> Flow[Home | None]:
     return read_home(stored) if stored is not None else None
 
 
-def claim(context: Context, thing: Homed, partition: Partition, refused: int = 0) -> Flow[Home]:
-    """Give a key or unique value a home in `partition`, and return its home.
+def claim(context: Context, thing: Homed, place: int, refused: int = 0) -> Flow[Home]:
+    """Give a key or unique value a home that names a place, and return its home.
 
     Args:
-        refused: the highest epoch that is known to be refused in `partition`; the home gets a later one.
+        place: of the row, see `place_in`. Two places may be in one partition, and in two when there are more.
+        refused: the highest epoch that is known to be refused in the partition of `place`; the home gets a later one.
 
     Returns:
-        A home in `partition`; or in another one, which holds the row or value.
+        A home with this place; or with another one, whose partition holds the row or value.
 
     Raises:
         TransactionConflictError: every attempt lost to other writers.
@@ -41,8 +45,8 @@ def claim(context: Context, thing: Homed, partition: Partition, refused: int = 0
     fenced: Home | None = None
     until = not_after(context, thing.at(context))
     for attempt in range(context.policy.attempts):
-        home = yield from _claim(context, thing, partition, fenced, until)
-        if home is not None and home.partition == partition.index and home.epoch > refused:
+        home = yield from _claim(context, thing, place, fenced, until)
+        if home is not None and home.place == place and home.epoch > refused:
             return home
         if home is None:
             # Too late: what was fenced may be forgotten by now, so the home is read again.
@@ -68,36 +72,39 @@ def _lost(thing: Homed, attempts: int) -> TransactionConflictError:
     )
 
 
-def _claim(
-    context: Context, thing: Homed, partition: Partition, fenced: Home | None, until: int
-) -> Flow[Home | None]:
+def _claim(context: Context, thing: Homed, place: int, fenced: Home | None, until: int) -> Flow[Home | None]:
     """Claim a home, or replace the one that was fenced, and return the home as it is then; None if it is too late for that."""
     at = thing.at(context)
-    reply = yield from ask_script(
-        context,
-        "claim_home",
-        (at.clock, at.homes(thing.entity.name, thing.unique)),
-        (thing.value, partition.index, fenced.stored if fenced is not None else "", until),
-    )
+    homes = at.homes(thing.entity.name, thing.unique)
+    keys: tuple[Word, ...] = (at.clock, homes)
+    arguments: tuple[Word, ...] = (thing.value, place, fenced.stored if fenced is not None else "", until)
+    share = context.share_of(at)
+    if share is not None:
+        keys, arguments = (*keys, at.schema, at.changed), (*arguments, *share, noted(homes, thing.value))
+    reply = yield from ask_script(context, "claim_home", keys, arguments)
     return _home_in(context, at, reply)
 
 
 def fence(context: Context, thing: Homed, home: Home) -> Flow[bool]:
     """Let the partition of a home refuse inserts under its epoch. Returns False, and does nothing, if the row or value is there."""
     entity, unique = thing.entity, thing.unique
-    there = context.keyspace.at(entity.group, home.partition)
-    place = there.claims(entity.name, unique) if unique else there.document(entity.name, thing.value)
-    reply = yield from ask_script(
-        context,
-        "fence_home",
-        (place, there.fence(entity.name, unique, thing.value)),
-        (
-            "value" if unique else "row",
-            thing.value if unique else "",
-            home.epoch,
-            FENCE_LIFE * 1000,
-        ),
+    there = context.keyspace.holder(entity.group, home.place)
+    key = there.claims(entity.name, unique) if unique else there.document(entity.name, thing.value)
+    if context.doubling is not None:
+        yield from remove_misplaced(context, there, [thing])
+    keys: tuple[Word, ...] = (key, there.fence(entity.name, unique, thing.value))
+    arguments: tuple[Word, ...] = (
+        "value" if unique else "row",
+        thing.value if unique else "",
+        home.epoch,
+        FENCE_LIFE * 1000,
     )
+    share = context.share_of(there)
+    if share is not None:
+        keys, arguments = (*keys, there.clock, there.schema, there.changed), (*arguments, *share)
+    reply = yield from ask_script(context, "fence_home", keys, arguments)
+    if type(reply) is list:
+        raise outdated(context)
     return bool(reply)
 
 
@@ -111,12 +118,13 @@ def vacate(context: Context, thing: Homed) -> Flow[bool]:
         if not (yield from fence(context, thing, home)):
             return False
         at = thing.at(context)
-        reply = yield from ask_script(
-            context,
-            "release_home",
-            (at.homes(thing.entity.name, thing.unique),),
-            (thing.value, home.stored, until),
-        )
+        homes, share = at.homes(thing.entity.name, thing.unique), context.share_of(at)
+        keys: tuple[Word, ...] = (homes,)
+        arguments: tuple[Word, ...] = (thing.value, home.stored, until)
+        if share is not None:
+            keys = (*keys, at.clock, at.schema, at.changed)
+            arguments = (*arguments, *share, noted(homes, thing.value))
+        reply = yield from ask_script(context, "release_home", keys, arguments)
         if reply[0] == b"GONE" or (reply[0] == b"HOME" and not reply[1]):
             return True
         if reply[0] == b"HOME":
@@ -129,7 +137,7 @@ def leave(context: Context, things: Sequence[Homed]) -> Flow[None]:
     """Remove homes of what is gone, all at the same time. What cannot be removed now means nothing, and is left to the sweep."""
     try:
         yield from together(context, [vacate(context, thing) for thing in things])
-    except KeyweaveError:
+    except (KeyweaveError, PartitionsMovedError):
         return  # the row is written already, so this error must not replace its outcome
 
 
@@ -137,6 +145,8 @@ def _home_in(context: Context, at: Partition, reply: Sequence[Any]) -> Home | No
     """Return the home in a reply; None for LATE, which reports the server's time."""
     if reply[0] == b"HOME":
         return read_home(reply[1])
+    if reply[0] == SPLIT_REPLY:
+        raise outdated(context)
     if reply[0] == b"LATE":
         context.clock(at).set(int(reply[1]))
         return None

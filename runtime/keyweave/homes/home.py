@@ -8,14 +8,17 @@ from typing import Any, Final, NamedTuple
 from keyweave.changes.change import Change
 from keyweave.document.codec import Prepared
 from keyweave.keyspace.keys import Partition
+from keyweave.keyspace.spread import place_of
 from keyweave.model.entity import Entity, Package
 from keyweave.model.entry import ClaimEntry, Entry
+from keyweave.model.identity import id_text
 from keyweave.store.context import Context
+from keyweave.store.doubling import PLAN_LIFE
 
 FENCE_LIFE: Final = 900
 """Seconds for which a fence stands after it was last set. Longer than `LONGEST` and any jump of a server's clock together."""
 
-LONGEST: Final = 300.0
+LONGEST: Final = PLAN_LIFE
 """The most seconds after which a step that rests on a home, or on a fence, is refused by its server."""
 
 _SLACK: Final = 5_000_000
@@ -41,26 +44,37 @@ class Homed(NamedTuple):
 
 
 class Home(NamedTuple):
-    """The partition that may hold a key or unique value.
+    """The place that may hold a key or unique value.
 
     Attributes:
-        partition: its number.
+        place: of the row's value of `partition_by`, see `keyweave.keyspace.spread.place_of`: a home does not change when the number
+            of partitions does.
         epoch: from the clock of the home's partition; another one for each change of the home.
     """
 
-    partition: int
+    place: int
     epoch: int
 
     @property
     def stored(self) -> str:
         """The home as it is stored."""
-        return f"{self.partition} {self.epoch}"
+        return f"{self.place} {self.epoch}"
 
 
 def read_home(stored: bytes) -> Home:
     """Return a stored home."""
-    partition, epoch = stored.split()
-    return Home(int(partition), int(epoch))
+    place, epoch = stored.split()
+    return Home(int(place), int(epoch))
+
+
+def noted(homes: str, value: str) -> str:
+    """Return the field that stands for a home among what changed while rows are copied to a twin."""
+    return f"{homes}\0{value}"
+
+
+def place_in(entity: Entity[Any], snapshot: Any) -> int:
+    """Return the place of a row, which its value of `partition_by` gives it."""
+    return place_of(id_text(getattr(snapshot, entity.partition_by)))
 
 
 def homed_of(prepared: Prepared) -> list[Homed]:

@@ -69,7 +69,7 @@ class VacantHomes:
 
 def presence(context: Context, thing: Homed, home: Home) -> Command:
     """Return the command that asks whether the partition of a home has the row or unique value."""
-    partition = context.keyspace.at(thing.entity.group, home.partition)
+    partition = context.keyspace.holder(thing.entity.group, home.place)
     if thing.unique:
         return ("HGET", partition.claims(thing.entity.name, thing.unique), thing.value)
     return ("EXISTS", partition.document(thing.entity.name, thing.value))

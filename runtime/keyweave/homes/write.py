@@ -29,7 +29,7 @@ def find_homed(context: Context, entity: Entity[Any], key: str) -> Flow[tuple[Pa
     home = yield from find_home(context, Homed(entity, "", key))
     if home is None:
         return None
-    partition = context.keyspace.at(entity.group, home.partition)
+    partition = context.keyspace.holder(entity.group, home.place)
     (document,) = yield from ask(context, (("GET", partition.document(entity.name, key)),))
     return (partition, context.codec(entity).read_memory(document)) if document is not None else None
 
@@ -111,8 +111,8 @@ def _write(
         homes: list[tuple[Homed, int]] = []
         for thing in new:
             if thing not in before:
-                home = yield from claim(context, thing, partition, refused.get(thing.unique, 0))
-                if home.partition != partition.index:
+                home = yield from claim(context, thing, partition.index, refused.get(thing.unique, 0))
+                if home.place != partition.index:
                     raise entity.violated(thing.unique, key) if thing.unique else entity.taken(key)
                 homes.append((thing, home.epoch))
         begun = begin(context, partition)

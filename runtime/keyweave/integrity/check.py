@@ -79,6 +79,11 @@ def walk(
     report.documents, report.entries = progress.documents, progress.entries
     report.set_aside, report.others = survey.set_aside, survey.others
     report.unbuilt = tuple(sorted(context.unbuilt))
+    report.unfinished = tuple(
+        f"repartition of the group {group} from {each.half} to {each.target} is unfinished: run keyweave repartition "
+        f"--group {group} --to {each.target}"
+        for group, each in sorted(context.keyspace.doublings.items())
+    )
     if survey.sums.close():
         progress = yield from begin(context, VERIFY)
         verification = Verification(
@@ -151,9 +156,9 @@ def _clocks(context: Context, sums: RowSums) -> Flow[list[Drift]]:
         highest, _ = sums.highest.get(partition.tag, (0, ""))
         head = read_head(document) if isinstance(document, bytes) else None
         suspect = Suspect(ParsedKey(partition.clock, KeyKind.CLOCK, partition), value=str(highest))
-        if isinstance(reply, ServerError) or (reply is not None and not reply.isdigit()):
+        if isinstance(reply, ServerError) or (reply is not None and not reply.split(b" ")[0].isdigit()):
             found.append(Drift(Kind.BAD_CLOCK, suspect.place.label, suspect, partition.clock))
-        elif int(reply or 0) < highest and head is not None and head.revision == highest:
+        elif int((reply or b"0").split(b" ")[0]) < highest and head is not None and head.revision == highest:
             found.append(Drift(Kind.CLOCK_BEHIND, suspect.place.label, suspect, partition.clock))
     return found
 

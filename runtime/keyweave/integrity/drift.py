@@ -129,6 +129,7 @@ class Report:
         set_aside: number of keys that repairs have set aside for a person to inspect; no drift.
         others: number of keys of indexes that another version of the schema keeps here; they were not compared.
         unbuilt: names of indexes that are not built yet; they were not compared.
+        unfinished: of each group whose partitions are being doubled, what to do about it; no drift.
         vacant: number of homes without a row or unique value; the next `store.sweep` removes them; no drift.
     """
 
@@ -140,6 +141,7 @@ class Report:
     others: int = 0
     unbuilt: tuple[str, ...] = ()
     vacant: int = 0
+    unfinished: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:

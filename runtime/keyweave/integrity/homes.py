@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow, Reply
+from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
 from keyweave.homes.home import Home, Homed, has_homes, is_located, read_home
+from keyweave.homes.misplaced import is_misplaced
 from keyweave.homes.vacant import VacantHomes, presence
 from keyweave.integrity.drift import Drift, Kind, Report, Suspect
 from keyweave.integrity.scan import Contents, Walk
@@ -36,7 +38,7 @@ def homeless(context: Context, locator: Locator) -> Flow[list[Drift]]:
         spread = [
             place
             for place in places
-            if place.partition is not None and context.keyspace.number(place.partition.group) > 1
+            if place.partition is not None and len(context.keyspace.holders(place.partition.group)) > 1
         ]
         there = [each for place in spread if (each := _row(place)) is not None]
         claims = [
@@ -76,7 +78,9 @@ def _lost(context: Context, there: list[_There]) -> Flow[list[Drift]]:
 
     One that was there before and after its home was read, unchanged, was there when it was read.
     """
-    suspects = [each for each, home in (yield from _homes(context, there)) if not _is_home(each, home)]
+    suspects = [
+        each for each, home in (yield from _homes(context, there)) if not _is_home(context, each, home)
+    ]
     if not suspects:
         return []
     before = yield from ask(context, tuple([_state(each) for each in suspects]))
@@ -84,9 +88,25 @@ def _lost(context: Context, there: list[_There]) -> Flow[list[Drift]]:
     after = yield from ask(context, tuple([_state(each) for each in suspects]))
     found = []
     for (each, home), first, last in zip(again, before, after, strict=True):
-        if not _is_home(each, home) and first is not None and _same(each, first, last):
+        if not _is_home(context, each, home) and first is not None and _same(each, first, last):
+            if (yield from _has_moved(context, each)):
+                continue
             found.append((yield from _drift(context, each, home)))
     return found
+
+
+def _has_moved(context: Context, each: _There) -> Flow[bool]:
+    """Return whether a row has moved to the twin of its partition, and is not removed yet: a repartition is unfinished."""
+    known = context.keyspace.doublings.get(each.partition.group)
+    if known is None or each.partition.index not in known.moved:
+        return False
+    entity = each.thing.entity
+    (document,) = yield from ask(context, (("GET", each.partition.document(entity.name, each.owner)),))
+    try:
+        record, _ = context.codec(entity).peek(document or b"")
+    except CorruptDocumentError:
+        return False
+    return is_misplaced(context, each.partition, entity, record)
 
 
 def _homes(context: Context, there: list[_There]) -> Flow[list[tuple[_There, Home | None]]]:
@@ -105,8 +125,8 @@ def _homes(context: Context, there: list[_There]) -> Flow[list[tuple[_There, Hom
     return list(zip(there, homes, strict=True))
 
 
-def _is_home(each: _There, home: Home | None) -> bool:
-    return home is not None and home.partition == each.partition.index
+def _is_home(context: Context, each: _There, home: Home | None) -> bool:
+    return home is not None and context.keyspace.holder(each.partition.group, home.place) is each.partition
 
 
 def _state(each: _There) -> Command:

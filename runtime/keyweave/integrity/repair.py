@@ -12,12 +12,14 @@ from typing import Any, Final
 from keyweave.changes.answer import Applied
 from keyweave.changes.plan import Plan
 from keyweave.effects import Call, Command, Flow
+from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.expiry.forget import forget
 from keyweave.expiry.search import Row
 from keyweave.homes.claim import claim
-from keyweave.homes.home import Homed
+from keyweave.homes.home import Homed, place_in
 from keyweave.integrity.check import ignore_progress, locator_for, walk
 from keyweave.integrity.drift import Drift, Kind
 from keyweave.integrity.inspect_entry import FreedRow
@@ -67,6 +69,7 @@ def reindex(
         ConfigurationError: there is no such entity.
         StoreUnavailableError: the server cannot be used.
     """
+    refuse_while_moving(context, "a repair")
     locator = yield from locator_for(context, entities)
 
     def handle(found: list[Drift]) -> Flow[None]:
@@ -129,10 +132,16 @@ def _repair(context: Context, repairs: Repairs, drifts: list[Drift]) -> Flow[Non
 
 def _repair_home(context: Context, partition: Partition, drift: Drift) -> Flow[bool]:
     """Set the home of a row or unique value, unless the home that it has finds another one."""
-    place = drift.suspect.place
-    assert place.entity is not None
-    home = yield from claim(context, Homed(place.entity, place.name, drift.value), partition)
-    return bool(home.partition == partition.index)
+    entity, unique = drift.suspect.place.entity, drift.suspect.place.name
+    assert entity is not None
+    (document,) = yield from ask(context, (("GET", partition.document(entity.name, drift.suspect.row)),))
+    try:
+        record, _ = context.codec(entity).peek(document or b"")
+    except CorruptDocumentError:
+        return False  # the row went away, or a check reports its document as well
+    place = place_in(entity, record)
+    home = yield from claim(context, Homed(entity, unique, drift.value), place)
+    return bool(home.place == place)
 
 
 def _record(repairs: Repairs, drifts: list[Drift], done: bool) -> None:

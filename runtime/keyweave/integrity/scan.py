@@ -30,13 +30,14 @@ class KeyScan:
     partitions that this code does not have are on any master: all are scanned for them at the end.
     """
 
-    __slots__ = ("_context", "_cursor", "_known", "_patterns", "_tags")
+    __slots__ = ("_context", "_copies", "_cursor", "_known", "_patterns", "_tags")
 
     def __init__(self, context: Context) -> None:
         keyspace = context.keyspace
         self._context: Final = context
         self._patterns: Final = [keyspace.pattern(), *(keyspace.patterns() if context.clustered else ())]
         self._tags: Final = tuple(partition.tag.encode() for partition in keyspace.partitions())
+        self._copies: Final = tuple(partition.tag.encode() for partition in keyspace.filling())
         self._known: Final = context.state.names
         self._cursor = 0
 
@@ -57,6 +58,8 @@ class KeyScan:
         ((cursor, names),) = yield from ask(self._context, (command,))
         if self._context.clustered and len(self._patterns) == 1:
             names = [name for name in names if not name.startswith(self._tags)]
+        if self._copies:
+            names = [name for name in names if not name.startswith(self._copies)]
         self._cursor = int(cursor)
         if not self._cursor:
             self._patterns.pop()

@@ -3,7 +3,7 @@
     {app:version:environment:tenant:group:partition}:Entity:<id>            document   STRING
     {...}:Entity.view:<value>:<value>                                       view       ZSET
     {...}:Entity.unique                                                     claims     HASH
-    {...}:@clock  @expiry  @schema                                          one per partition
+    {...}:@clock  @expiry  @schema  @changed                                one per partition
     {...}:@lock:Entity:<id>  @ledger:<session>  @aside:<op>:<key>                  locks, ledgers, keys set aside
     {...}:@homes:Entity[.unique]                                            homes      HASH
     {...}:@fence:Entity[.unique]:<value>                                    fences     HASH
@@ -24,7 +24,8 @@ from typing import Any, Final
 import msgspec
 
 from keyweave.errors import ConfigurationError, TenantNameError
-from keyweave.keyspace.spread import index_of, tag_of
+from keyweave.keyspace.doubling import Doubling
+from keyweave.keyspace.spread import index_of, place_of, tag_of
 from keyweave.model.entity import Entity
 
 _VALUE_ESCAPES: Final = str.maketrans({"%": "%25", ":": "%3A"})
@@ -122,10 +123,22 @@ class Partition:
         clock: key of the last revision.
         expiry: key of the set of deadlines.
         schema: key of the registry.
+        changed: key of the hash of what changed while rows are copied to a new twin.
         moving: a key that never exists. A node of a cluster does not run a command with it while the slot moves key by key.
     """
 
-    __slots__ = ("_prefixes", "_stored", "clock", "expiry", "group", "index", "moving", "schema", "tag")
+    __slots__ = (
+        "_prefixes",
+        "_stored",
+        "changed",
+        "clock",
+        "expiry",
+        "group",
+        "index",
+        "moving",
+        "schema",
+        "tag",
+    )
 
     def __init__(self, prefix: str, group: str, index: int, stored: Mapping[str, str]) -> None:
         self.group: Final = group
@@ -134,6 +147,7 @@ class Partition:
         self.clock: Final = f"{self.tag}@clock"
         self.expiry: Final = f"{self.tag}@expiry"
         self.schema: Final = f"{self.tag}@schema"
+        self.changed: Final = f"{self.tag}@changed"
         self.moving: Final = f"{self.tag}@moving"
         self._stored: Final = stored
         self._prefixes: Final[dict[tuple[str, str], str]] = {}
@@ -218,11 +232,13 @@ class Keyspace:
         stored: prefix of an index's keys, by index name (`TaskState.by_status`); by default the index name.
     """
 
-    __slots__ = ("_only", "_partitions", "_prefix", "_stored", "namespace")
+    __slots__ = ("_only", "_partitions", "_prefix", "_stored", "doublings", "namespace")
 
     namespace: Namespace
     _prefix: str
     _stored: Mapping[str, str]
+    doublings: Mapping[str, Doubling]
+    """The groups whose partitions are being doubled. Replaced as a whole."""
 
     def __init__(
         self, namespace: Namespace, groups: Mapping[str, int], stored: Mapping[str, str] | None = None
@@ -232,11 +248,23 @@ class Keyspace:
         self._stored = stored or {}
         self._partitions: dict[str, list[Partition | None]] = {}
         self._only: dict[str, Partition] = {}
+        self.doublings = {}
         self.spread(groups)
 
-    def spread(self, groups: Mapping[str, int]) -> None:
-        """Set the number of partitions of each group, before the keyspace is used for more than the first ones."""
-        self._partitions = {group: [None] * count for group, count in groups.items()}
+    def spread(self, groups: Mapping[str, int], doublings: Mapping[str, Doubling] | None = None) -> None:
+        """Set the number of partitions of each group. Those that exist stay; operations that run go on.
+
+        Args:
+            groups: the numbers; of a group that is being doubled the new one.
+            doublings: the groups that are being doubled.
+        """
+        before = self._partitions
+        # Other threads read the numbers first: with them they see at least these doublings.
+        self.doublings = doublings or {}
+        self._partitions = {
+            group: [*before.get(group, ())[:count], *[None] * (count - len(before.get(group, ())))]
+            for group, count in groups.items()
+        }
         self._only = {group: self.at(group, 0) for group, count in groups.items() if count == 1}
 
     def only(self, partition: Partition) -> Keyspace:
@@ -279,7 +307,10 @@ class Keyspace:
             pass
         if value is None:
             raise ValueError(f"group {group} has several partitions: name the value that selects one")
-        return self.at(group, index_of(value, len(self._partitions[group])))
+        every = self._partitions[group]
+        if self.doublings:
+            return self.holder(group, place_of(value))
+        return self.at(group, index_of(value, len(every)))
 
     def at(self, group: str, index: int) -> Partition:
         """Return the partition of `group` with a number."""
@@ -289,11 +320,30 @@ class Keyspace:
             found = self._partitions[group][index] = Partition(self._prefix, group, index, self._stored)
         return found
 
-    def partitions(self) -> list[Partition]:
-        """Return every partition of every group."""
+    def holder(self, group: str, place: int) -> Partition:
+        """Return the partition of `group` that holds the rows of a place; see `keyweave.keyspace.spread.place_of`."""
+        index, doubling = place & (len(self._partitions[group]) - 1), self.doublings.get(group)
+        if doubling is not None and not doubling.has_rows(index):
+            index -= doubling.half
+        return self.at(group, index)
+
+    def holders(self, group: str) -> list[Partition]:
+        """Return the partitions of a group that hold rows: all of them, but for twins that are being filled."""
+        every, doubling = range(len(self._partitions[group])), self.doublings.get(group)
+        return [self.at(group, index) for index in every if doubling is None or doubling.has_rows(index)]
+
+    def filling(self) -> list[Partition]:
+        """Return the partitions that hold no rows yet, only copies: twins that are being filled."""
         return [
-            self.at(group, index) for group, every in self._partitions.items() for index in range(len(every))
+            self.at(group, index)
+            for group, doubling in self.doublings.items()
+            for index in range(doubling.half, doubling.target)
+            if not doubling.has_rows(index)
         ]
+
+    def partitions(self) -> list[Partition]:
+        """Return every partition of every group that holds rows."""
+        return [partition for group in self._partitions for partition in self.holders(group)]
 
     def pattern(self) -> str:
         """Return a SCAN pattern that matches every key of this namespace and no other."""
@@ -305,7 +355,12 @@ class Keyspace:
 
     def patterns(self) -> list[str]:
         """Return SCAN patterns that each match the keys of one partition and no other."""
-        return [f"{_literally(partition.tag)}*" for partition in self.partitions()]
+        return [self.pattern_of(partition) for partition in self.partitions()]
+
+    @staticmethod
+    def pattern_of(partition: Partition) -> str:
+        """Return a SCAN pattern that matches the keys of a partition and no other."""
+        return f"{_literally(partition.tag)}*"
 
     @staticmethod
     def pattern_of_indexes(partition: Partition, entity: str | None = None) -> str:
@@ -319,6 +374,7 @@ class _Part(Keyspace):
     __slots__ = ("_own",)
 
     def __init__(self, whole: Keyspace, partition: Partition) -> None:
+        self.doublings = whole.doublings
         self.namespace = whole.namespace
         self._prefix = whole._prefix
         self._stored = whole._stored
@@ -333,7 +389,7 @@ class _Part(Keyspace):
                 return self._only[group]
             except KeyError:
                 raise ValueError(f"group {group} is not in this part of the keyspace") from None
-        return self.at(group, index_of(value, len(self._partitions[group])))
+        return self.holder(group, place_of(value))
 
     def partitions(self) -> list[Partition]:
         """Return the partition."""

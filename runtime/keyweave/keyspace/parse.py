@@ -36,7 +36,12 @@ class KeyKind(enum.Enum):
 INDEXES: Final = frozenset({KeyKind.VIEW, KeyKind.CLAIMS, KeyKind.EXPIRY})
 """The kinds of key that hold entries."""
 
-_SPECIAL: Final = {"@clock": KeyKind.CLOCK, "@expiry": KeyKind.EXPIRY, "@schema": KeyKind.SCHEMA}
+_SPECIAL: Final = {
+    "@clock": KeyKind.CLOCK,
+    "@expiry": KeyKind.EXPIRY,
+    "@schema": KeyKind.SCHEMA,
+    "@changed": KeyKind.SCHEMA,
+}
 _MARKS: Final = {
     "@lock": KeyKind.MARK,
     "@ledger": KeyKind.LEDGER,
@@ -94,7 +99,9 @@ class Locator:
         unbuilt: Collection[str] = (),
         others: Collection[str] = (),
     ) -> None:
-        self._partitions: Final = {partition.tag[:-2]: partition for partition in keyspace.partitions()}
+        self._partitions: Final = {
+            partition.tag[:-2]: partition for partition in (*keyspace.partitions(), *keyspace.filling())
+        }
         self._spread: Final = {group for group, number in keyspace.numbers.items() if number > 1}
         self._entities: Final = package.entities
         self._indexes: Final = package.indexes

@@ -54,6 +54,11 @@ def _hash(value: str) -> int:
     return int.from_bytes(digest, "little")
 
 
+def place_of(value: str) -> int:
+    """Return the place of a value: its partition among the most that a group may have. Its low bits are its partition among fewer."""
+    return index_of(value, MOST_PARTITIONS)
+
+
 def slot_of(text: bytes) -> int:
     """Return the slot of a hash tag without its braces."""
     return crc_hqx(text, 0) & _MASK

@@ -117,8 +117,12 @@ def _by_script() -> Strategy:
     return BY_SCRIPT
 
 
-def _routing() -> Router:
+def _routing(doubling: bool) -> Router:
     """Import what routes only for stores with several partitions of a group."""
+    if doubling:
+        from keyweave.partitioned.doubling import DOUBLING_ROUTER
+
+        return DOUBLING_ROUTER
     from keyweave.partitioned.router import ROUTER
 
     return ROUTER

@@ -8,6 +8,8 @@ from typing import Any, Final
 from keyweave.commit.commit import partition_changed
 from keyweave.effects import Flow
 from keyweave.errors import AlreadyExistsError, ConfigurationError, CrossPartitionError, NotFoundError
+from keyweave.homes.home import Homed, is_located
+from keyweave.homes.misplaced import remove_misplaced
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry
@@ -29,6 +31,8 @@ def _is_nothing(found: Any) -> bool:
 
 class PartitionRouter:
     """See `keyweave.store.placing.Router`."""
+
+    moving = False
 
     def row(
         self,
@@ -85,6 +89,8 @@ class PartitionRouter:
 
         A transaction would be bound to that partition, so there only one is of use that it uses already, or has read the row in.
         """
+        if context.doubling is not None:
+            return None
         known, unit = whereabouts.known_home(context, entity, key), context.unit
         if known is None or unit is None or (entity.name, key) in unit.loaded:
             return known
@@ -92,7 +98,7 @@ class PartitionRouter:
 
     def _certain(self, context: Context, entity: Entity[Any], key: str) -> Partition | None:
         """Return the partition of a key if nothing has to be asked for it."""
-        if context.keyspace.number(entity.group) == 1:
+        if len(context.keyspace.holders(entity.group)) == 1:
             return context.keyspace.at(entity.group, 0)
         unit = context.unit
         if unit is not None and unit.change_of(entity, key) is not None:
@@ -115,7 +121,7 @@ class PartitionRouter:
             found = yield from flow(inside(context, partition), entity, key, *rest, **options)
         except CrossPartitionError as error:
             raise (yield from crossing(context, partition, entity, key, value)) from error
-        if context.unit is None and not _is_nothing(found):
+        if context.unit is None and context.doubling is None and not _is_nothing(found):
             context.state.homes.put(entity.name, key, partition)
         return found
 
@@ -148,6 +154,9 @@ class PartitionRouter:
             _require_value(context, entity, record)
         elif flow is create and options["if_none"] is not None:
             _require_local(context, entity, options["if_none"])
+        if context.doubling is not None and not is_located(entity) and flow is not save:
+            found = inside(context, partition)
+            yield from remove_misplaced(found, partition, [Homed(entity, "", entity.key_of(record))])
         try:
             written = yield from flow(inside(context, partition), entity, record, **options)
         except CrossPartitionError as error:
@@ -157,7 +166,7 @@ class PartitionRouter:
             if flow is not upsert:
                 raise
             raise (yield from several.moved(context, entity, record, error)) from error
-        if context.unit is None:
+        if context.unit is None and context.doubling is None:
             context.state.homes.put(entity.name, entity.key_of(record), partition)
         return written
 

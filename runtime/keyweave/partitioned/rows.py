@@ -270,8 +270,7 @@ def group_counts(
         value = values[fields.index(entity.partition_by)]
         partitions = [whereabouts.by_value(context, entity, value)]
     else:
-        group = entity.group
-        partitions = [context.keyspace.at(group, index) for index in range(context.keyspace.number(group))]
+        partitions = context.keyspace.holders(entity.group)
     every = yield from together(
         context, [flow(inside(context, each), entity, view, values) for each in partitions]
     )

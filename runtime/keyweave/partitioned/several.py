@@ -124,7 +124,7 @@ def _places(context: Context, entity: Entity[Any], given: list[Any]) -> Flow[lis
         homes = yield from ask(context, commands)
         for (number, thing), home in zip(asked, homes, strict=True):
             found[number] = (
-                context.keyspace.at(entity.group, read_home(home).partition)
+                context.keyspace.holder(entity.group, read_home(home).place)
                 if home is not None
                 else thing.at(context)
             )
@@ -136,7 +136,7 @@ def owner(
 ) -> Flow[Any]:
     """Run a flow that looks up a unique value in the partition of its owner."""
     unit = context.unit
-    if context.keyspace.number(entity.group) == 1:
+    if len(context.keyspace.holders(entity.group)) == 1:
         partition = context.keyspace.at(entity.group, 0)
     elif unit is not None and unit.partition is not None and unit.owner(entity, claim.unique, claim.value):
         partition = unit.partition
@@ -151,7 +151,7 @@ def owner(
         home = yield from find_home(context, thing)
         if home is None:
             return None
-        partition = context.keyspace.at(entity.group, home.partition)
+        partition = context.keyspace.holder(entity.group, home.place)
     return (yield from flow(inside(context, partition), entity, claim))
 
 

@@ -56,8 +56,9 @@ def look_home(context: Context, entity: Entity[Any], key: str) -> Flow[Partition
     if home is None:
         context.state.homes.drop(entity.name, key)
         return None
-    partition = context.keyspace.at(entity.group, home.partition)
-    context.state.homes.put(entity.name, key, partition)
+    partition = context.keyspace.holder(entity.group, home.place)
+    if context.doubling is None:
+        context.state.homes.put(entity.name, key, partition)
     return partition
 
 
@@ -68,7 +69,7 @@ def of_query(context: Context, query: Query) -> list[Partition]:
         ValidationError: a filter, value or predicate does not fit the entity.
     """
     entity = query.entity
-    group, every = entity.group, range(context.keyspace.number(entity.group))
+    group = entity.group
     found: dict[int, Partition] = {}
     for part in query.parts:
         conditions = conditions_of(query, part)
@@ -76,7 +77,7 @@ def of_query(context: Context, query: Query) -> list[Partition]:
             continue
         values = _values(entity, conditions.equal, conditions.any_of)
         if values is None:
-            return [context.keyspace.at(group, index) for index in every]
+            return context.keyspace.holders(group)
         for value in values:
             partition = by_value(context, entity, value)
             found[partition.index] = partition

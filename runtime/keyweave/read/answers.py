@@ -13,6 +13,7 @@ from typing import Any, Final
 from keyweave.effects import Flow
 from keyweave.errors import MultipleRowsError, ValidationError
 from keyweave.exchange.bound import most_lists
+from keyweave.homes.misplaced import has_misplaced
 from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
 from keyweave.model.exact import EXACT
@@ -100,6 +101,8 @@ def count(context: Context, query: Query) -> Flow[int]:
     """Return the number of rows of a query, without documents where views cover the filters; errors as for `query_page.page`."""
     if context.router is not None:
         return int((yield from context.router.query(count, context, query)))
+    if _misplaced(context, query):
+        return len((yield from list_rows(context, query)))
     conditions = checked(query)
     covers = covers_of(context, query, conditions)
     if covers is not None:
@@ -119,6 +122,11 @@ def count(context: Context, query: Query) -> Flow[int]:
             return number
 
 
+def _misplaced(context: Context, query: Query) -> bool:
+    """Return whether rows have to be read, because the partition may have some that have moved to its twin."""
+    return context.doubling is not None and has_misplaced(context, context.partition(query.entity))
+
+
 def _countable(context: Context, answer: Answer) -> bool:
     """Return whether sizes give the number of rows: lists of one view have no row in common.
 
@@ -132,6 +140,8 @@ def exists(context: Context, query: Query) -> Flow[bool]:
     """Return whether a query has a row, without documents where views cover the filters; errors as for `query_page.page`."""
     if context.router is not None:
         return bool((yield from context.router.query(exists, context, query)))
+    if _misplaced(context, query):
+        return (yield from first(context, query)) is not None
     conditions = checked(query)
     covers = covers_of(context, query, conditions)
     if covers is not None:
@@ -150,6 +160,8 @@ def keys(context: Context, query: Query) -> Flow[list[Any]]:
     """
     if context.router is not None:
         return list((yield from context.router.query(keys, context, query)))
+    if _misplaced(context, query):
+        return [query.entity.key_in(row) for row in (yield from list_rows(context, query))]
     entity, conditions = query.entity, checked(query)
     covers = covers_of(context, query, conditions, ordered=True)
     if covers is None:

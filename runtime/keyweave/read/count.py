@@ -13,6 +13,7 @@ from keyweave.exchange.bound import most_lists
 from keyweave.exchange.deadline import deadlines_passed
 from keyweave.exchange.handshake import require_built
 from keyweave.expiry.sweep import BATCH, Unsweepable, sweep_step
+from keyweave.homes.misplaced import has_misplaced, is_misplaced
 from keyweave.model.entity import Entity
 from keyweave.model.keytext import key_text
 from keyweave.read.conditions import checked_field
@@ -25,6 +26,10 @@ LOOKUPS: Final = 10_000
 _SWEPT: Final = 1000
 _SECONDS: Final = 0.1
 """A count sweeps so many rows at most, and begins no further step after so many seconds. Then it looks up the rest."""
+
+
+_READ: Final = 500
+"""Documents that are read at once."""
 
 
 def count_streams(context: Context, entity: Entity[Any], streams: Sequence[Stream]) -> Flow[list[int]]:
@@ -80,8 +85,33 @@ def group_counts(
         for name, value in zip(index.fields, values, strict=False)
     )
     streams = [Stream(index, (*before, group)) for group in index.groups]
-    numbers = yield from count_streams(context, entity, streams)
+    if context.doubling is not None and has_misplaced(context, context.partition(entity)):
+        numbers = yield from _count_rows(context, entity, streams)
+    else:
+        numbers = yield from count_streams(context, entity, streams)
     return {group: number for group, number in zip(index.groups, numbers, strict=True) if number > 0}
+
+
+def _count_rows(context: Context, entity: Entity[Any], streams: Sequence[Stream]) -> Flow[list[int]]:
+    """Return the number of rows of lists, of a partition that may have some that have moved to its twin: they are read."""
+    partition, numbers = context.partition(entity), []
+    for stream in streams:
+        key = partition.view(entity.name, stream.view.name, stream.values)
+        (members,) = yield from ask(context, (("ZRANGE", key, 0, -1),))
+        number = 0
+        for start in range(0, len(members), _READ):
+            names = [
+                partition.document(entity.name, member.decode()) for member in members[start : start + _READ]
+            ]
+            (documents,) = yield from ask(context, (("MGET", *names),))
+            found = [context.codec(entity).peek(document) for document in documents if document is not None]
+            ended = yield from deadlines_passed(context, partition, [head.expires for _, head in found])
+            number += sum(
+                not passed and not is_misplaced(context, partition, entity, record)
+                for (record, _), passed in zip(found, ended, strict=True)
+            )
+        numbers.append(number)
+    return numbers
 
 
 def _live_counts(

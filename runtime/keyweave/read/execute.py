@@ -9,6 +9,7 @@ import msgspec
 
 from keyweave.changes.change import score_number
 from keyweave.effects import Flow
+from keyweave.homes.misplaced import has_misplaced, is_misplaced
 from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
 from keyweave.model.member import text_member
@@ -81,6 +82,20 @@ def read_rows(
     context: Context, answer: Answer, limit: int, start: Position | None
 ) -> Flow[tuple[list[Any], Position | None]]:
     """Return up to `limit` rows of a query after a position, and the next position; None at the end."""
+    entity = answer.query.entity
+    if context.doubling is None or not has_misplaced(context, context.partition(entity)):
+        return (yield from _read_rows(context, answer, limit, start))
+    partition = context.partition(entity)
+    while True:
+        found, start = yield from _read_rows(context, answer, limit, start)
+        rows = [row for row in found if not is_misplaced(context, partition, entity, row)]
+        if rows or start is None:
+            return rows, start
+
+
+def _read_rows(
+    context: Context, answer: Answer, limit: int, start: Position | None
+) -> Flow[tuple[list[Any], Position | None]]:
     fixed = yield from _fixed_rows(context, answer)
     if any(plan.access is not None for plan in answer.plans) or answer.streams:
         # A list that has the rows of all filters, and no others, is read as a view's own rows are.

@@ -48,7 +48,7 @@ def find(context: Context, entity: Entity[R], key: str, partition_value: Any = N
     if partition_value is not None:
         partition_value = entity.partition_value(partition_value)
     if context.router is not None:
-        if partition_value is None or context.unit is not None:
+        if partition_value is None or context.unit is not None or context.router.moving:
             found: R | None = yield from context.router.row(
                 find, context, entity, key, partition_value=partition_value
             )

@@ -14,13 +14,14 @@ from keyweave.changes.packed import RowPacker
 from keyweave.changes.unit import UnitOfWork
 from keyweave.document.codec import Codec
 from keyweave.errors import ConfigurationError
+from keyweave.keyspace.doubling import Doubling
 from keyweave.keyspace.keys import Keyspace, Partition
 from keyweave.model.cursor import SECRET_LENGTH
 from keyweave.model.entity import Entity, Package
 from keyweave.store.clock import ServerClock
 from keyweave.store.durability import Durability
 from keyweave.store.ledger import Ledger
-from keyweave.store.placing import Placing, Router
+from keyweave.store.placing import KnownHomes, Placing, Router
 from keyweave.store.policy import Policy
 from keyweave.store.recent import Recent
 from keyweave.store.retention import Lifetime
@@ -55,10 +56,11 @@ class Context:
         state: what this store has learned and counted; shared by all of its contexts.
         unbuilt: names of indexes that reads must not use yet: the state's set, or nothing in a context that builds them.
         wanted: the number of partitions that the caller asked for, by group; else the namespace's own or the schema's.
-        routing: returns the router of a store with several partitions of a group.
+        routing: returns the router of a store with several partitions of a group; given True, while they are doubled.
         router: what finds the partitions of rows, in a store with several partitions of a group; None in one with one of each, and
             in a context that is in one partition.
         placing: what is kept for each partition.
+        doubling: what one operation believes about groups whose partitions are being doubled; None: it knows of none.
         homing: whether the context is in one of several partitions, so that keys and unique values have homes.
         codecs: by entity name.
         scripts: by name.
@@ -83,10 +85,11 @@ class Context:
     durability: Durability | None = None
     unit: UnitOfWork | None = None
     wanted: Mapping[str, int] = field(default_factory=dict)
-    routing: Callable[[], Router | None] = lambda: None
+    routing: Callable[[bool], Router | None] = lambda _: None
     router: Router | None = None
     homing: bool = False
     placing: Placing = field(default_factory=Placing)
+    doubling: Mapping[str, Doubling] | None = None
     state: StoreState = field(init=False)
     unbuilt: AbstractSet[str] = field(init=False)
     codecs: Mapping[str, Codec] = field(init=False)
@@ -133,6 +136,22 @@ class Context:
         for context in (self, *tuple(self.state.levels.values())):
             object.__setattr__(context, name, value)
 
+    def spread(self, numbers: Mapping[str, int], doublings: Mapping[str, Doubling]) -> None:
+        """Set how many partitions each group has, and which are being doubled; what was kept for other numbers is forgotten."""
+        self.keyspace.spread(numbers, doublings)
+        self.state.homes = KnownHomes()
+        self.state.parts = {}
+        self.route(self.routing(bool(doublings)) if max(numbers.values(), default=1) > 1 else None)
+
+    def amid(self, doubling: Mapping[str, Doubling]) -> Context:
+        """Return a copy for one operation while partitions are doubled."""
+        return self._with(doubling=doubling)
+
+    def share_of(self, partition: Partition) -> tuple[int, str] | None:
+        """Return what this operation believes about a partition: the number that there will be, and `all` or `half`; None in general."""
+        known = self.doubling.get(partition.group) if self.doubling is not None else None
+        return (known.target, known.share(partition.index)) if known is not None else None
+
     def on_level(self, durability: Durability | None) -> Context:
         """Return a context whose writes are confirmed on another level; the same one for each level."""
         found: Context = self.state.levels.setdefault(durability, self._with(durability=durability))
@@ -148,7 +167,12 @@ class Context:
         """
         if self.router is None and not self.homing:
             return self
-        usual = self.unit is None and self.policy is self.state.policy and self.unbuilt is self.state.unbuilt
+        usual = (
+            self.doubling is None
+            and self.unit is None
+            and self.policy is self.state.policy
+            and self.unbuilt is self.state.unbuilt
+        )
         name = (partition.tag, self.durability)
         found: Context | None = self.state.parts.get(name) if usual else None
         if found is None or found.strategy is not self.strategy:
@@ -231,6 +255,8 @@ class Context:
 
     def packer(self, entity: Entity[Any]) -> RowPacker | None:
         """Return what packs the plans that write one row of `entity`; None where plans are not packed."""
+        if self.doubling is not None:
+            return None
         packers = self.placing.packers
         if entity.name not in packers:
             packs = self.direct and self.policy.command_words is None
@@ -257,7 +283,7 @@ class Context:
 
     def due_for_sweep(self, group: str) -> bool:
         """Count a write to `group`, and return whether this write should sweep: one of every `sweep_every` does."""
-        if group not in self.expiring_groups or not self.policy.sweep_every:
+        if group not in self.expiring_groups or not self.policy.sweep_every or self.doubling is not None:
             return False
         self.state.writes += 1
         return self.state.writes % self.policy.sweep_every == 0

@@ -54,7 +54,13 @@ class KnownHomes:
 
 
 class Router(Protocol):
-    """What runs the flows of repositories in the right partitions; `keyweave.partitioned` is it."""
+    """What runs the flows of repositories in the right partitions; `keyweave.partitioned` is it.
+
+    Attributes:
+        moving: whether rows move meanwhile, so that each operation has to run through `row`, `record` and the others.
+    """
+
+    moving: bool
 
     def row(
         self, flow: Callable[..., Flow[Any]], context: Any, entity: Any, key: str, *rest: Any, **options: Any

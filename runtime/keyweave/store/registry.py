@@ -10,7 +10,10 @@ them. A writer is the code of one schema, identified by the digest of its indexe
     writer:<digest>    the indexes that this writer keeps
     cursors            the secret that encrypts cursors, in the first partition only
     behind:<digest>    number of writes of this writer while it was not the current one
-    partitions         number of partitions of the group, in the first one only; absent if there is one
+    partitions         number of partitions of the group for which this one has its rows: in the first one, and in those that a
+                       doubling has changed; absent if there is one
+    doubling           number of partitions that there will be, in the first one only, while they are doubled
+    announced          the server's time at which the doubling was announced, in microseconds
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ CURRENT: Final = "current"
 FINGERPRINT: Final = "fingerprint"
 CURSORS: Final = "cursors"
 PARTITIONS: Final = "partitions"
+DOUBLING: Final = "doubling"
+ANNOUNCED: Final = "announced"
 _INDEX: Final = "index:"
 _WRITER: Final = "writer:"
 _BEHIND: Final = "behind:"
@@ -63,6 +68,8 @@ class Registry:
         writers: the indexes that each writer keeps, by the writer's digest.
         cursors: the secret that encrypts cursors, or None.
         partitions: number of partitions of the group.
+        doubling: number of partitions that there will be, while they are doubled; 0 otherwise.
+        announced: the server's time at which that was announced, in microseconds.
         numbered: whether it is registered; a group with one partition has no number in its registry.
         behind: number of writes of each writer while it was not the current one, by the writer's digest.
     """
@@ -75,6 +82,8 @@ class Registry:
     cursors: bytes | None = field(default=None, repr=False)
     partitions: int = 1
     numbered: bool = False
+    doubling: int = 0
+    announced: int = 0
 
     def missed(self, stored: str) -> int:
         """Return the number of writes by writers that do not keep the index `stored`."""
@@ -106,6 +115,10 @@ def read_registry(flat: Sequence[bytes]) -> Registry:
                 registry.cursors = bytes.fromhex(value.decode())
             elif name == PARTITIONS:
                 registry.partitions, registry.numbered = int(value), True
+            elif name == DOUBLING:
+                registry.doubling = int(value)
+            elif name == ANNOUNCED:
+                registry.announced = int(value)
             elif name.startswith(_INDEX):
                 registry.indexes[name.removeprefix(_INDEX)] = _state(value)
             elif name.startswith(_WRITER):
@@ -113,8 +126,13 @@ def read_registry(flat: Sequence[bytes]) -> Registry:
             elif name.startswith(_BEHIND):
                 registry.behind[name.removeprefix(_BEHIND)] = int(value)
     except (ValueError, msgspec.MsgspecError):
-        raise CorruptDocumentError("the registry of a partition (@schema) cannot be read") from None
+        raise unreadable() from None
     return registry
+
+
+def unreadable() -> CorruptDocumentError:
+    """Return the error of a registry that holds something that Keyweave did not write."""
+    return CorruptDocumentError("the registry of a partition (@schema) cannot be read")
 
 
 def registration_commands(

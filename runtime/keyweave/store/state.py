@@ -45,6 +45,7 @@ class StoreState:
         parts: its copies that are in one partition, by the partition's tag and the level of durability.
         placings: what is kept for each partition, by its tag, in a store with several partitions of a group.
         homes: where rows were that this process met, in a store with several partitions of a group.
+        known: the monotonic time at which the numbers of partitions were read last; 0 before they were.
         names: the names of all keys of the namespace, where one scan has found those of many namespaces; None: each walk scans.
     """
 
@@ -70,6 +71,7 @@ class StoreState:
     parts: dict[tuple[str, Durability | None], Any] = field(default_factory=dict, repr=False)
     placings: dict[str, Placing] = field(default_factory=dict)
     homes: KnownHomes = field(default_factory=KnownHomes)
+    known: float = 0.0
     names: Sequence[bytes] | None = field(default=None, repr=False)
 
     def of_tenant(self, tenant: str, cursors: bytes, writes: int) -> StoreState:

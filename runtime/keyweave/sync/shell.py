@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from threading import Event
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from keyweave.connection.channel import Channel
 from keyweave.connection.direct import wire
@@ -162,3 +162,23 @@ def _wait(effect: Wait, until: float | None) -> bool:
     if not answer and seconds < effect.seconds:
         raise wire.deadline_passed()
     return answer
+
+
+class Known(Protocol):
+    """What remembers when numbers of partitions were read last: the monotonic time; 0 before they were."""
+
+    known: float
+
+
+def renewing(
+    run: Callable[..., T], shell: Shell, state: Known, age: float, renew: Callable[[], Flow[None]]
+) -> Callable[..., T]:
+    """Return a function that runs flows like `run`, and `renew` before one of them if what it relies on is older than `age` seconds."""
+    monotonic = time.monotonic
+
+    def leased(flow: Flow[T], /, *about: str, until: float | None = None) -> T:
+        if state.known and monotonic() - state.known > age:
+            shell.run(renew(), until=until)
+        return run(flow, *about, until=until)
+
+    return leased

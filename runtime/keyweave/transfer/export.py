@@ -10,6 +10,7 @@ from keyweave.effects import Call, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import current_time
+from keyweave.homes.misplaced import is_misplaced
 from keyweave.integrity.check import begin, ignore_progress, locator_for
 from keyweave.integrity.scan import Batches, Walk
 from keyweave.integrity.survey import Observer
@@ -77,6 +78,9 @@ def _lines(
         except CorruptDocumentError:
             writer.left_out += 1
             continue
+        known = context.keyspace.doublings.get(place.partition.group)
+        if known is not None and is_misplaced(context, place.partition, place.entity, record):
+            continue  # it has moved to another partition, and is exported from there
         if place.entity.key_of(record) != place.rest:
             writer.left_out += 1
         elif head.expires and head.expires <= (yield from current_time(context, place.partition)):

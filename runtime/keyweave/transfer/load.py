@@ -20,10 +20,11 @@ from keyweave.exchange.apply import apply, begin
 from keyweave.exchange.ask import ask
 from keyweave.exchange.bound import divided
 from keyweave.exchange.deadline import deadline_passed, read_clocks
+from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.exchange.together import together
 from keyweave.expiry.sweep import sweep_row
 from keyweave.homes.claim import claim
-from keyweave.homes.home import Homed, is_located, not_after, values_of
+from keyweave.homes.home import Homed, is_located, not_after, place_in, values_of
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import Entry
@@ -50,6 +51,8 @@ class Row(NamedTuple):
     """Field, entity and key of each reference that has to lead to a row."""
     partition: Partition
     """Where the row belongs."""
+    place: int
+    """The same among the most partitions; see `keyweave.homes.home.place_in`."""
 
 
 @dataclass(slots=True)
@@ -99,6 +102,7 @@ def load(
         StoreUnavailableError: the server cannot be used. Documents of earlier calls are written.
         CorruptDocumentError: a key does not hold what Keyweave writes; run a check.
     """
+    refuse_while_moving(context, "an import")
     yield from read_clocks(context)
     partitions: defaultdict[Partition, list[Row]] = defaultdict(list)
     for name, document in lines:
@@ -129,7 +133,16 @@ def _row(context: Context, entity: Entity[Any], document: bytes, *, referring: b
         if (value := each.key_in(record)) not in (None, key if each.target == entity.name else None)
     ]
     partition = by_value(context, entity, getattr(record, entity.partition_by))
-    return Row(entity, key, head, document[match.end() :], entity.entries(record), targets, partition)
+    return Row(
+        entity,
+        key,
+        head,
+        document[match.end() :],
+        entity.entries(record),
+        targets,
+        partition,
+        place_in(entity, record),
+    )
 
 
 def _load_rows(
@@ -208,7 +221,7 @@ def _load_row(context: Context, partition: Partition, row: Row, op: str, importe
             return
         if outcome.status in (Status.FENCED, Status.LATE):
             continue
-        if outcome.status in (Status.TAKEN, Status.FREED, Status.DEAD) or outcome.partition is not None:
+        if outcome.status in (Status.TAKEN, Status.FREED, Status.DEAD) or outcome.place is not None:
             try:
                 removed = yield from clean_up(context, claims_of(row.entries), outcome)
             except ReferenceViolationError:
@@ -230,28 +243,28 @@ def _replace(
     head = (row.head.revision, row.head.created, row.head.expires)
     plan.restore(row.entity, row.key, head, row.body, old, row.entries)
     new = [each for each in values_of(row.entity, row.entries) if each not in values_of(row.entity, old)]
-    return (yield from _apply(context, plan, [(row.key, new)]))
+    return (yield from _apply(context, plan, [(row, new)]))
 
 
-def _arriving(row: Row) -> tuple[str, list[Homed]]:
-    """Return the key of a row, and what needs a home before it is written."""
+def _arriving(row: Row) -> tuple[Row, list[Homed]]:
+    """Return a row, and what needs a home before it is written."""
     own = [] if is_located(row.entity) else [Homed(row.entity, "", row.key)]
-    return row.key, [*own, *values_of(row.entity, row.entries)]
+    return row, [*own, *values_of(row.entity, row.entries)]
 
 
-def _apply(context: Context, plan: Plan, arriving: list[tuple[str, list[Homed]]]) -> Flow[Outcome]:
+def _apply(context: Context, plan: Plan, arriving: list[tuple[Row, list[Homed]]]) -> Flow[Outcome]:
     """Apply a plan; where a group has several partitions, under the homes of what it writes."""
     if not context.homing:
         return (yield from apply(context, plan, repeatable=True))
     partition = plan.partition
     until = not_after(context, partition)
-    things = [(thing, key) for key, each in arriving for thing in each]
-    homes = yield from together(context, [claim(context, thing, partition) for thing, _ in things])
-    for (thing, key), home in zip(things, homes, strict=True):
-        if home.partition != partition.index:
-            guard = Guard("home", thing.entity, key, thing.unique)
-            return elsewhere(guard, home.partition, thing.value)
-        plan.guard_unfenced(thing.entity, thing.unique, thing.value, home.epoch, key)
+    things = [(thing, row) for row, each in arriving for thing in each]
+    homes = yield from together(context, [claim(context, thing, row.place) for thing, row in things])
+    for (thing, row), home in zip(things, homes, strict=True):
+        if home.place != row.place:
+            guard = Guard("home", thing.entity, row.key, thing.unique)
+            return elsewhere(guard, home.place, thing.value)
+        plan.guard_unfenced(thing.entity, thing.unique, thing.value, home.epoch, row.key)
     begun = begin(context, partition)
     if things:
         begun.until = until

@@ -297,7 +297,7 @@ class _Part:
         """Make the batch again after a refusal, without the caller that is to blame if there is one."""
         batch.fate.applied = False
         queue.outdated = True
-        elsewhere = refusal.partition is not None
+        elsewhere = refusal.place is not None
         if (refusal.status in _OBSTACLES or elsewhere) and (yield from self._clean_up(batch, refusal)):
             self._count_loss(batch)
             self._repeat(queue, batch)

@@ -129,7 +129,7 @@ def _write(
                 if not isinstance(outcome, Refusal):
                     results[place] = outcome
                 elif (
-                    outcome.partition is not None
+                    outcome.place is not None
                     or outcome.status in way.again
                     or (redone and outcome.status is Status.NO_TARGET)
                 ):

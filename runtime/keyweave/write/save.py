@@ -112,7 +112,7 @@ def save(context: Context, entity: Entity[R], record: R) -> Flow[R]:
         ValidationError, CheckViolationError, UniqueViolationError, ReferenceViolationError: as for `create`.
     """
     if context.router is not None:
-        if context.unit is not None:
+        if context.unit is not None or context.router.moving:
             return (yield from _routed(save, context, entity, record))
         context = context.router.for_save(context, entity, record)
     stored: Stored | None = getattr(record, MEMORY, None)
@@ -215,7 +215,7 @@ def _upsert_alone(
         if refusal is None:
             return True
         lost = refusal.status in (Status.EXISTS, Status.CHANGED, Status.MISSING)
-        if not lost or refusal.partition is not None:
+        if not lost or refusal.place is not None:
             raise refused(refusal)
         if attempt > 0 or (stored is not None and stored is not guess):
             context.state.stats.conflict(entity.name)

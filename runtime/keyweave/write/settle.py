@@ -54,11 +54,11 @@ def settle(
         if refusal is None:
             yield from sweep_after_write(context, changes[0].entity)
             return None
-        met = refusal.status in _OBSTACLES or refusal.partition is not None
+        met = refusal.status in _OBSTACLES or refusal.place is not None
         if not met or fruitless >= _MAX_CLEANUPS:
             return refusal
         fruitless += 1
-        if len(changes) > 1 and refusal.partition is None:
+        if len(changes) > 1 and refusal.place is None:
             removed = yield from unblock(context, changes, watched or [])
             if removed is None:
                 return refusal
@@ -78,8 +78,8 @@ def clean_up(context: Context, wanted: Iterable[ClaimEntry], refusal: Refusal) -
         True if a retry may succeed.
     """
     guard = refusal.guard
-    if refusal.partition is not None:
-        return (yield from _clean_up_elsewhere(context, refusal, refusal.partition))
+    if refusal.place is not None:
+        return (yield from _clean_up_elsewhere(context, refusal, refusal.place))
     if refusal.status is Status.FREED:
         yield from forget_rows(context, context.partition(guard.entity), [(guard.entity.name, guard.key)])
         return True
@@ -102,10 +102,10 @@ def clean_up(context: Context, wanted: Iterable[ClaimEntry], refusal: Refusal) -
     return False
 
 
-def _clean_up_elsewhere(context: Context, refusal: Refusal, number: int) -> Flow[bool]:
-    """Remove the expired or dangling row behind a home that names another partition; see `clean_up`."""
+def _clean_up_elsewhere(context: Context, refusal: Refusal, place: int) -> Flow[bool]:
+    """Remove the expired or dangling row behind a home that names another place; see `clean_up`."""
     guard, entity = refusal.guard, refusal.guard.entity
-    partition = context.keyspace.at(entity.group, number)
+    partition = context.keyspace.holder(entity.group, place)
     there = context.at(partition)
     if not guard.detail:
         if (yield from sweep_row(there, entity, guard.key)) is not None:

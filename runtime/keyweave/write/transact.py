@@ -20,9 +20,12 @@ from keyweave.errors import (
     StoreUnavailableError,
     TransactionConflictError,
 )
+from keyweave.exchange.doubling import observed
+from keyweave.exchange.handshake import learn_numbers
 from keyweave.model.record import Stored
 from keyweave.read.lock import leave_lock, unlock, unlock_quickly, unlock_trailer, unlocked
 from keyweave.store.context import Context
+from keyweave.store.doubling import PartitionsMovedError
 from keyweave.write.buffer import in_order
 from keyweave.write.settle import settle
 
@@ -57,6 +60,8 @@ def transact(
     """
     attempt, attempts, trusting = 0, context.policy.attempts, True
     while attempt < attempts:
+        if context.keyspace.doublings:
+            context = context.amid(context.keyspace.doublings)
         unit = UnitOfWork(context.state.ledger.new_op(), until, trusting=trusting)
         try:
             result = yield from _attempt(context, unit, bind, function)
@@ -65,6 +70,10 @@ def transact(
             trusting = False
             yield from unlock(context, unit)
             continue
+        except PartitionsMovedError:
+            unit.roll_back()
+            yield from learn_numbers(context)
+            yield from unlock(context, unit)
         except _Retry:
             unit.roll_back()
             context.state.stats.conflict()
@@ -128,7 +137,8 @@ def _attempt(
     ]
     trailer = unlock_trailer(context, unit)
     try:
-        refusal = yield from settle(context, changes, watched, trailer=trailer)
+        flow = settle(context, changes, watched, trailer=trailer)
+        refusal = yield from (flow if context.doubling is None else observed(context, flow))
     except OutcomeUnknownError as error:
         if error.unsettled is not None:
             error.unsettled.result = result
@@ -137,7 +147,7 @@ def _attempt(
         unlocked(context, unit, trailer)
     if refusal is None:
         return result
-    if refusal.partition is not None and not unit.unchecked:
+    if refusal.place is not None and not unit.unchecked:
         raise refused(refusal)
     raise _Doubt if unit.unchecked else _Retry
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from keyweave.errors import KeyweaveError
 from keyweave.expiry.sweep import sweep
-from keyweave.homes.home import Homed, has_homes, is_located
+from keyweave.homes.home import Homed, has_homes, is_located, read_home
 from keyweave.integrity.check import check
 from keyweave.model.entry import ClaimEntry
 from keyweave.read.get import find, find_by, get_many
@@ -123,7 +123,7 @@ def _home_of(each: _Watched) -> int | None:
     node, key = each.home
     homes = node.database.values.get(key)
     stored = homes.get(each.thing.value.encode()) if isinstance(homes, dict) else None
-    return int(stored.split()[0]) if stored is not None else None
+    return read_home(stored).place % len(each.places) if stored is not None else None
 
 
 def judge(run: SpreadRun) -> int:

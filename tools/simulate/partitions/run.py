@@ -73,7 +73,7 @@ class SpreadRun(Run):
             secret=source.randbytes,
             clustered=several,
             direct=not several and source.random() < 0.5,
-            routing=lambda: ROUTER,
+            routing=lambda doubling: ROUTER,
         )
 
     def opened(self) -> Context:

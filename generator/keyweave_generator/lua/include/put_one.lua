@@ -109,7 +109,8 @@ local function put_one()
   local before = call('SET', clock, written, 'GET')
   local last, failure = tonumber(before or 0), nil
   if not last then
-    failure = { 'CORRUPT', 1 }
+    -- Partitions are being doubled, or it is damaged.
+    failure = {}
   elseif last >= now then
     written = string.format('%d', last + 1)
     call('SET', clock, written)
@@ -180,7 +181,7 @@ local function put_one()
     if before then
       call('SET', clock, before)
     end
-    return result
+    return last and result or nil
   end
   local head = '{"revision":' .. written .. ',"created":' .. created .. ',"expires":0,"op":"' .. ARGV[1] .. '"'
   call('SET', document, head .. ARGV[rows + 5])

@@ -5,15 +5,21 @@
 -- KEYS
 --   1     place   the document of the row, or the hash of the unique constraint
 --   2     fence   hash whose field `epoch` is the highest epoch that is refused
+--   3     clock   of the partition; this and the others are left out where no doubling is known
+--   4     schema  registry of the partition
+--   5     changed hash of what changed while rows are copied
 --
 -- ARGV
 --   1     kind    `row`, or `value` for a unique value
 --   2     value   the unique value; empty for a row
 --   3     epoch   of the home that is to be replaced or removed
 --   4     life    milliseconds for which the fence stands
+--   5     target  number of partitions that there will be, while they are doubled
+--   6     has     what the partition has by then: `all` its rows, or `half`
 --
 -- Replies
 --   1 when inserts of the epoch are refused from here on, 0 when the row or value is there
+--   SPLIT  partitions are being doubled, and the client does not know that, or has to wait
 
 -- An error reply if the user may not run a command. A script that writes more than once checks the commands behind its first
 -- write before that write, because Redis has no rollback. Servers before Redis 7 cannot answer, and nothing is refused there.
@@ -40,7 +46,54 @@ local function refusal_of(command, key)
   end
 end
 
+-- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
+local function server_time()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+-- While the partitions of a group are doubled, a clock has a suffix: the number of partitions that there will be, and the phase.
+-- `copy`: rows that move are copied to the twin, and what changes is noted. `frozen`: nothing may change until the time behind the word,
+-- and then it is as `copy` again. `moved`: the twin has them.
+-- `filling`: a twin that has no rows yet, only copies, of the command with the number behind the word.
+--
+-- The revision, the suffix and the phase of a clock; no revision when it holds anything else.
+local function parse_clock(text)
+  local last = tonumber(text or 0)
+  if last then
+    return last, '', nil
+  end
+  local revision, suffix, phase, number = string.match(text, '^(%d+)( %d+ (%l+)(%d*))$')
+  if phase == 'frozen' and server_time() > tonumber(number) then
+    phase = 'copy'
+  end
+  return tonumber(revision or ''), suffix, phase
+end
+
+-- Whether a step comes from a client that does not know which rows the partition has now. `target` is the number of partitions that
+-- there will be, false where the client knows of no doubling; `has` says what the client believes: `all` rows, or its `half`.
+local function is_outdated(phase, schema, target, has)
+  if phase == 'frozen' or phase == 'filling' then
+    return true
+  end
+  if not target then
+    return phase ~= nil
+  end
+  local number = tonumber(redis.call('HGET', schema, 'partitions') or 1)
+  if has == 'half' then
+    return number ~= tonumber(target)
+  end
+  return not number or number >= tonumber(target)
+end
+
 local place, fence, epoch = KEYS[1], KEYS[2], tonumber(ARGV[3])
+local phase
+if ARGV[5] then
+  phase = select(3, parse_clock(redis.call('GET', KEYS[3])))
+  if is_outdated(phase, KEYS[4], ARGV[5], ARGV[6]) then
+    return { 'SPLIT' }
+  end
+end
 local present
 if ARGV[1] == 'value' then
   present = redis.call('HGET', place, ARGV[2])
@@ -59,4 +112,7 @@ if not highest or highest < epoch then
   redis.call('HSET', fence, 'epoch', ARGV[3])
 end
 redis.call('PEXPIRE', fence, ARGV[4])
+if phase == 'copy' then
+  redis.call('HSET', KEYS[5], fence, ARGV[3])
+end
 return 1

@@ -3,17 +3,24 @@
 -- release_home: Remove the home of a key or unique value that is gone, if the home is still the one that was fenced.
 --
 -- KEYS
---   1     homes   hash of homes: name -> partition and epoch
+--   1     homes   hash of homes: name -> place and epoch
+--   2     clock   of the partition; this and the others are left out where no doubling is known
+--   3     schema  registry of the partition
+--   4     changed hash of what changed while rows are copied
 --
 -- ARGV
 --   1     name    the key or unique value
 --   2     fenced  the home: its partition refuses its epoch
 --   3     until   server time in microseconds after which it may not be removed, because the fence has a limited life
+--   4     target  number of partitions that there will be, while they are doubled
+--   5     has     what the partition has by then: `all` its rows, or `half`
+--   6     noted   field of `changed` that stands for the home
 --
 -- Replies
 --   GONE         the home is removed
 --   HOME  home   it has another home, or none, which is empty
 --   LATE  now    `until` has passed; nothing was changed
+--   SPLIT        partitions are being doubled, and the client does not know that, or has to wait
 
 -- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
 local function server_time()
@@ -21,6 +28,47 @@ local function server_time()
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
+-- While the partitions of a group are doubled, a clock has a suffix: the number of partitions that there will be, and the phase.
+-- `copy`: rows that move are copied to the twin, and what changes is noted. `frozen`: nothing may change until the time behind the word,
+-- and then it is as `copy` again. `moved`: the twin has them.
+-- `filling`: a twin that has no rows yet, only copies, of the command with the number behind the word.
+--
+-- The revision, the suffix and the phase of a clock; no revision when it holds anything else.
+local function parse_clock(text)
+  local last = tonumber(text or 0)
+  if last then
+    return last, '', nil
+  end
+  local revision, suffix, phase, number = string.match(text, '^(%d+)( %d+ (%l+)(%d*))$')
+  if phase == 'frozen' and server_time() > tonumber(number) then
+    phase = 'copy'
+  end
+  return tonumber(revision or ''), suffix, phase
+end
+
+-- Whether a step comes from a client that does not know which rows the partition has now. `target` is the number of partitions that
+-- there will be, false where the client knows of no doubling; `has` says what the client believes: `all` rows, or its `half`.
+local function is_outdated(phase, schema, target, has)
+  if phase == 'frozen' or phase == 'filling' then
+    return true
+  end
+  if not target then
+    return phase ~= nil
+  end
+  local number = tonumber(redis.call('HGET', schema, 'partitions') or 1)
+  if has == 'half' then
+    return number ~= tonumber(target)
+  end
+  return not number or number >= tonumber(target)
+end
+
+local phase
+if ARGV[4] then
+  phase = select(3, parse_clock(redis.call('GET', KEYS[2])))
+  if is_outdated(phase, KEYS[3], ARGV[4], ARGV[5]) then
+    return { 'SPLIT' }
+  end
+end
 local home = redis.call('HGET', KEYS[1], ARGV[1])
 if home ~= ARGV[2] then
   return { 'HOME', home or '' }
@@ -30,4 +78,7 @@ if now > tonumber(ARGV[3]) then
   return { 'LATE', string.format('%d', now) }
 end
 redis.call('HDEL', KEYS[1], ARGV[1])
+if phase == 'copy' then
+  redis.call('HSET', KEYS[4], ARGV[6], ARGV[2])
+end
 return { 'GONE' }

@@ -1,0 +1,1 @@
+"""Stores with several partitions of a group."""
