@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from keyweave.effects import Command
+from keyweave.effects import Command, ServerError
 from keyweave.keyspace.keys import Keyspace, Partition
 from tools.simulate.partitions.arena import GROUP
 from tools.simulate.server.node import Node
@@ -95,7 +95,10 @@ class Masters(Node):
             yield node.execute(command, at, tag)
             return
         every = [each.execute(command, at, tag) for each in self.nodes]
-        if command[0] == "DBSIZE":
+        refusal = next((reply for reply in every if type(reply) is ServerError), None)
+        if refusal is not None:
+            yield refusal
+        elif command[0] == "DBSIZE":
             yield sum(every)
         else:
             yield [b"0", [key for _, keys in every for key in keys]]

@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from keyweave.effects import Sleep
-from keyweave.errors import AlreadyExistsError, ConflictError, KeyweaveError, NotFoundError, ValidationError
+from keyweave.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    KeyweaveError,
+    NotFoundError,
+    TransactionConflictError,
+    ValidationError,
+)
 from keyweave.expiry.sweep import sweep
 from keyweave.model.entry import ClaimEntry
 from keyweave.read.get import find, find_by, get, get_many
@@ -133,6 +140,8 @@ def item_save(actor: Actor, key: str, _: str, code: str | None, state: str) -> P
         actor.act.begin_try()
         actor.act.touch(name, seen)
         actor.act.touch(name, ABSENT)
+    except TransactionConflictError:
+        raise  # it says nothing of the row: the homes of its values changed in every attempt
     except ConflictError:
         actor.act.begin_try()
         actor.act.touch(name, seen)
