@@ -107,6 +107,21 @@ def test_a_unique_value_that_contains_the_account_has_no_home(full: Estate) -> N
     assert not [name for name in full.homes() if name.startswith("Deal.place")]
 
 
+def test_a_unique_value_that_contains_a_number_which_decides_the_partition_is_found(world: Estate) -> None:
+    slots = world.store.slots
+    shelves = [-70, -1, 0, 3, 10, 42, 2**60]
+    for shelf in shelves:
+        slots.create(estate().Slot(id=f"s{shelf}", shelf=shelf, name="x"))
+        slots.create(estate().Slot(id=f"o{shelf}", shelf=shelf, name="only"))
+    for shelf in shelves:
+        assert slots.get_by_name("x", shelf).id == f"s{shelf}"
+        assert slots.get_by_shelf(shelf).id == f"o{shelf}"
+        assert [row.id for row in slots.by_shelf(shelf).reverse()] == [f"s{shelf}", f"o{shelf}"]
+        with pytest.raises(UniqueViolationError):
+            slots.create(estate().Slot(id="new", shelf=shelf, name="x"))
+    assert slots.find_by_name("x", 7) is None
+
+
 def test_a_deleted_row_leaves_no_home_and_its_key_can_be_used_in_another_partition(full: Estate) -> None:
     other = full_other(full, "a1")
     full.store.deals.delete("a1.1")
@@ -346,6 +361,65 @@ def test_a_transaction_reads_all_partitions_and_its_own_writes(full: Estate) -> 
 
     with pytest.raises(AlreadyExistsError):
         full.store.transact(takes)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["first", "after a read"])
+@pytest.mark.parametrize(
+    "way", ["create key", "create code", "save code", "upsert code", "update code", "upsert key"]
+)
+def test_what_another_partition_has_is_refused_by_the_call_inside_a_transaction(
+    full: Estate, way: str, before: bool
+) -> None:
+    """The function can catch the error and go on, as in a group with one partition."""
+    other = full_other(full, "a1")
+
+    def write(deals: Any) -> None:
+        if way == "create key":
+            deals.create(full.deal("a1.0", other))
+        elif way == "create code":
+            deals.create(full.deal("new", other, code="ca10"))
+        elif way == "save code":
+            row = deals.get(f"{other}.1")
+            row.code = "ca10"
+            deals.save(row)
+        elif way == "upsert code":
+            deals.upsert(full.deal(f"{other}.1", other, code="ca10"))
+        elif way == "update code":
+            deals.update(f"{other}.1", code="ca10")
+        else:
+            deals.upsert(full.deal("a1.0", other))
+
+    def work(transaction: Any) -> str:
+        if before:
+            transaction.deals.get(f"{other}.0")
+        try:
+            write(transaction.deals)
+        except (AlreadyExistsError, UniqueViolationError, ValidationError) as error:
+            transaction.deals.update(f"{other}.0", worth=77)
+            return type(error).__name__
+        return "written"
+
+    expected = {"create key": "AlreadyExistsError", "upsert key": "ValidationError"}
+    assert full.store.transact(work) == expected.get(way, "DealCodeExistsError")
+    assert full.store.deals.get(f"{other}.0").worth == 77
+    assert full.store.deals.get_by_code("ca10").id == "a1.0"
+    assert full.store.check().clean
+
+
+def test_an_ended_row_of_another_partition_refuses_nothing_inside_a_transaction() -> None:
+    with opened(ksuid(), retention={"Deal": timedelta(milliseconds=1)}, sweep_every=0) as short:
+        short.account("a1")
+        other = short.others("a1")
+        short.account(other)
+        short.store.deals.create(short.deal("d", "a1", state=estate().State.CLOSED, code="c"))
+        wait_until(lambda: short.store.deals.find("d") is None)
+
+        def work(transaction: Any) -> None:
+            transaction.deals.upsert(short.deal("d", other, code="c"))
+
+        short.store.transact(work)
+        assert short.store.deals.get("d").account_id == other
+        assert short.store.deals.get_by_code("c").account_id == other
 
 
 def test_references_stay_inside_a_partition(full: Estate) -> None:

@@ -112,8 +112,7 @@ def owner(
         fields = entity.uniques[claim.unique].fields
         texts = (claim.value,) if len(fields) == 1 else split(claim.value)
         assert texts is not None  # the caller joined them
-        text = texts[fields.index(entity.partition_by)]
-        partition = context.keyspace.partition(entity.group, text)
+        partition = whereabouts.by_text(context, entity, texts[fields.index(entity.partition_by)])
     else:
         thing = Homed(entity, claim.unique, claim.value)
         home = yield from find_home(context, thing)
