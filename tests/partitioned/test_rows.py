@@ -12,6 +12,7 @@ import pytest
 from keyweave.errors import (
     AlreadyExistsError,
     ConfigurationError,
+    ConflictError,
     CrossPartitionError,
     NotFoundError,
     ReferenceViolationError,
@@ -361,6 +362,29 @@ def test_a_transaction_reads_all_partitions_and_its_own_writes(full: Estate) -> 
 
     with pytest.raises(AlreadyExistsError):
         full.store.transact(takes)
+
+
+def test_what_is_wrong_with_the_row_is_reported_before_a_unique_value_of_another_partition(
+    full: Estate,
+) -> None:
+    other = full_other(full, "a1")
+    with pytest.raises(AlreadyExistsError):
+        full.store.accounts.create(estate().Account(id=other, email="a1@x"))
+    with pytest.raises(AlreadyExistsError):
+        full.store.deals.create(full.deal(f"{other}.0", other, code="ca10"))
+    results = full.store.accounts.create_many([estate().Account(id=other, email="a1@x")])
+    assert isinstance(results[0], AlreadyExistsError)
+    stale, gone = full.store.deals.get(f"{other}.0"), full.store.deals.get(f"{other}.1")
+    full.store.deals.update(f"{other}.0", worth=50)
+    full.store.deals.delete(f"{other}.1")
+    stale.code = gone.code = "ca10"
+    with pytest.raises(ConflictError) as conflict:
+        full.store.deals.save(stale)
+    assert type(conflict.value) is ConflictError
+    with pytest.raises(NotFoundError):
+        full.store.deals.save(gone)
+    with pytest.raises(UniqueViolationError):
+        full.store.deals.create(full.deal("new", other, code="ca10"))
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["first", "after a read"])

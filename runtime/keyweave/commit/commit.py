@@ -10,7 +10,7 @@ from typing import Any
 from keyweave.changes.answer import Applied, Guard, Refusal, Status, elsewhere
 from keyweave.changes.change import Change
 from keyweave.changes.plan import Plan
-from keyweave.commit.compose import Watched, plan_of
+from keyweave.commit.compose import Watched, plan_of, row_guard_of
 from keyweave.document.codec import Prepared
 from keyweave.effects import Flow, Sleep
 from keyweave.errors import (
@@ -133,6 +133,10 @@ def _commit_homed(
         )
         for (thing, key), home in zip(things, homes, strict=True):
             if home.partition != partition.index:
+                if thing.unique and len(changes) == 1:
+                    refusal = yield from _row_refusal(context, changes[0], with_document)
+                    if refusal is not None:
+                        return refusal
                 guard = Guard("home", thing.entity, key, thing.unique)
                 return elsewhere(guard, home.partition, thing.value)
         begun = begin(context, partition)
@@ -165,6 +169,15 @@ def _commit_homed(
         f"{changes[0].entity.name}: the homes of a write changed in all {context.policy.attempts} attempts",
         attempts=context.policy.attempts,
     )
+
+
+def _row_refusal(context: Context, change: Change, with_document: bool) -> Flow[Refusal | None]:
+    """Return why the row itself refuses a change, or None: that is reported before a unique value that another partition has."""
+    plan = row_guard_of(context, change)
+    if with_document:
+        plan.show_on_refusal(change.entity, change.key)
+    outcome = yield from apply(context, plan, repeatable=True)
+    return outcome if isinstance(outcome, Refusal) else None
 
 
 def require_same_partition(change: Change) -> None:
