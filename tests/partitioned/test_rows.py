@@ -305,6 +305,29 @@ def test_bulk_writes_go_to_their_partitions_and_their_results_come_in_order(full
     assert not {"Deal.:m1", "Deal.:m2", "Deal.:m6", "Deal.code:m1", "Deal.code:m2"} & full.homes().keys()
 
 
+def test_of_rows_of_a_bulk_write_that_want_one_key_or_value_the_first_one_gets_it(full: Estate) -> None:
+    """Also where it is not the first one in its partition, and where an earlier row gives the value up."""
+    other, deals = full_other(full, "a1"), full.store.deals
+    for first, second in (("a1", other), (other, "a1")):
+        made = deals.create_many(
+            [
+                full.deal("n1", second),
+                full.deal("n2", first, code="n"),
+                full.deal("n3", second, code="n"),
+                full.deal("n4", first),
+                full.deal("n4", second),
+            ]
+        )
+        taken = [isinstance(each, UniqueViolationError | AlreadyExistsError) for each in made]
+        assert taken == [False, False, True, False, True]
+        assert deals.get("n4").account_id == first
+        moved = deals.upsert_many([full.deal("n2", first, code="o"), full.deal("n1", second, code="n")])
+        assert not [each for each in moved if isinstance(each, Exception)]
+        assert (deals.get_by_code("o").id, deals.get_by_code("n").id) == ("n2", "n1")
+        deals.delete_many(["n1", "n2", "n4"])
+    assert full.store.check().clean
+
+
 def test_a_transaction_stays_in_one_partition_and_says_which_values_are_in_two(full: Estate) -> None:
     other = full_other(full, "a1")
 

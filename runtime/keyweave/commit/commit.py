@@ -24,7 +24,8 @@ from keyweave.errors import (
 from keyweave.exchange.apply import Begun, Sending, Trailer, apply, apply_each, begin
 from keyweave.exchange.together import caught, together
 from keyweave.homes.claim import claim, leave
-from keyweave.homes.home import arriving, leaving, not_after
+from keyweave.homes.home import Home, Homed, arriving, leaving, not_after
+from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.moment import from_micros_all
 from keyweave.store.context import Context
@@ -131,14 +132,9 @@ def _commit_homed(
                 for (thing, _), epoch in zip(things, refused_at, strict=True)
             ],
         )
-        for (thing, key), home in zip(things, homes, strict=True):
-            if home.partition != partition.index:
-                if thing.unique and len(changes) == 1:
-                    refusal = yield from _row_refusal(context, changes[0], with_document)
-                    if refusal is not None:
-                        return refusal
-                guard = Guard("home", thing.entity, key, thing.unique)
-                return elsewhere(guard, home.partition, thing.value)
+        refusal = yield from _elsewhere(context, partition, changes, things, homes, with_document)
+        if refusal is not None:
+            return refusal
         begun = begin(context, partition)
         plan = plan_of(context, changes, watched, begun)
         if things:
@@ -171,13 +167,31 @@ def _commit_homed(
     )
 
 
-def _row_refusal(context: Context, change: Change, with_document: bool) -> Flow[Refusal | None]:
-    """Return why the row itself refuses a change, or None: that is reported before a unique value that another partition has."""
-    plan = row_guard_of(context, change)
-    if with_document:
-        plan.show_on_refusal(change.entity, change.key)
-    outcome = yield from apply(context, plan, repeatable=True)
-    return outcome if isinstance(outcome, Refusal) else None
+def _elsewhere(
+    context: Context,
+    partition: Partition,
+    changes: list[Change],
+    things: list[tuple[Homed, str]],
+    homes: list[Home],
+    with_document: bool,
+) -> Flow[Refusal | None]:
+    """Return the refusal of changes whose key or unique value another partition has, or None.
+
+    What is wrong with the row itself is reported before a unique value.
+    """
+    for (thing, key), home in zip(things, homes, strict=True):
+        if home.partition == partition.index:
+            continue
+        if thing.unique and len(changes) == 1:
+            plan = row_guard_of(context, changes[0])
+            if with_document:
+                plan.show_on_refusal(changes[0].entity, changes[0].key)
+            outcome = yield from apply(context, plan, repeatable=True)
+            if isinstance(outcome, Refusal):
+                return outcome
+        guard = Guard("home", thing.entity, key, thing.unique)
+        return elsewhere(guard, home.partition, thing.value)
+    return None
 
 
 def require_same_partition(change: Change) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from keyweave.commit.commit import partition_changed
 from keyweave.effects import Flow
-from keyweave.errors import AlreadyExistsError, KeyweaveError
+from keyweave.errors import AlreadyExistsError, KeyweaveError, UniqueViolationError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.together import together
 from keyweave.homes.claim import find_home
-from keyweave.homes.home import Homed, has_homes, read_home
+from keyweave.homes.home import Homed, has_homes, is_located, read_home
 from keyweave.keyspace.keys import Partition, split
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry
@@ -21,7 +21,7 @@ from keyweave.partitioned import whereabouts
 from keyweave.partitioned.inside import inside
 from keyweave.read.get import find
 from keyweave.store.context import Context
-from keyweave.write.many import listed, upsert_many
+from keyweave.write.many import listed, save_many, upsert_many
 
 
 def by_partition(
@@ -42,15 +42,70 @@ def by_partition(
         for one, partition in zip(each, partitions, strict=True):
             results += yield from flow(inside(context, partition), entity, [one], **options)
         return results
+    placed: dict[int, Any] = {}
+    for stretch in _stretches(entity, each, partitions):
+        yield from _run(flow, context, entity, each, partitions, stretch, options, placed)
+        if flow is not upsert_many and flow is not save_many:
+            continue
+        written: set[Partition] = set()
+        for number in stretch:
+            # An earlier row of another partition may have given up the unique value at the same time.
+            if isinstance(placed[number], UniqueViolationError) and written - {partitions[number]}:
+                yield from _run(flow, context, entity, each, partitions, [number], options, placed)
+            if not isinstance(placed[number], KeyweaveError):
+                written.add(partitions[number])
+    return [placed[number] for number in range(len(each))]
+
+
+def _stretches(entity: Entity[Any], given: list[Any], partitions: list[Partition]) -> Iterable[list[int]]:
+    """Divide what was given into stretches that are written one after another.
+
+    In each of them no two records of different partitions have the same key or unique value: the earlier one gets it.
+    """
+    stretch: list[int] = []
+    owners: dict[tuple[str, str], Partition] = {}
+    for number, (one, partition) in enumerate(zip(given, partitions, strict=True)):
+        things = _things(entity, one) if isinstance(one, Record) else []
+        if any(owners.get(thing, partition) is not partition for thing in things):
+            yield stretch
+            stretch, owners = [], {}
+        stretch.append(number)
+        owners.update(dict.fromkeys(things, partition))
+    if stretch:
+        yield stretch
+
+
+def _things(entity: Entity[Any], record: Record) -> list[tuple[str, str]]:
+    """Return the key and unique values of a record that has not been checked, without spaces, which may be trimmed."""
+    try:
+        found = [] if is_located(entity) else [("", entity.key_of(record))]
+        if entity.uniques:
+            claims = [entry for entry in entity.entries(record) if type(entry) is ClaimEntry]
+            found += [(claim.unique, "".join(claim.value.split())) for claim in claims]
+    except (KeyweaveError, AttributeError, TypeError, ValueError):
+        return []  # it will be refused
+    return found
+
+
+def _run(
+    flow: Callable[..., Flow[list[Any]]],
+    context: Context,
+    entity: Entity[Any],
+    each: list[Any],
+    partitions: list[Partition],
+    stretch: list[int],
+    options: dict[str, Any],
+    placed: dict[int, Any],
+) -> Flow[None]:
+    """Run a flow for those of several keys or records whose numbers are given, and place their results by number."""
     groups: defaultdict[Partition, list[int]] = defaultdict(list)
-    for number, partition in enumerate(partitions):
-        groups[partition].append(number)
+    for number in stretch:
+        groups[partitions[number]].append(number)
     flows = [
         flow(inside(context, partition), entity, [each[number] for number in numbers], **options)
         for partition, numbers in groups.items()
     ]
     found = yield from together(context, flows)
-    placed: dict[int, Any] = {}
     for (partition, numbers), results in zip(groups.items(), found, strict=True):
         for number, result in zip(numbers, results, strict=True):
             one = each[number]
@@ -61,7 +116,6 @@ def by_partition(
             if result is not None and result is not False and not isinstance(result, KeyweaveError):
                 key = entity.key_of(one) if isinstance(one, Record) else one
                 context.state.homes.put(entity.name, key, partition)
-    return [placed[number] for number in range(len(each))]
 
 
 def _places(context: Context, entity: Entity[Any], given: list[Any]) -> Flow[list[Partition]]:
