@@ -91,6 +91,21 @@ views:
 references:
   account_id: {entity: Account, on_delete: cascade, via: by_account}
 """,
+    "slot.yaml": """\
+entity: Slot
+group: deals
+key: id
+partition_by: shelf
+fields:
+  id: {type: id}
+  shelf: {type: int}
+  name: {type: string}
+views:
+  by_shelf: {fields: [shelf], order: created, why: the slots of a shelf}
+unique:
+  name: {fields: [name, shelf]}
+  shelf: {fields: [shelf], where: name == 'only'}
+""",
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 from keyweave.errors import (
     AlreadyExistsError,
     ConfigurationError,
+    ConflictError,
     CrossPartitionError,
     NotFoundError,
     ReferenceViolationError,
@@ -106,6 +107,21 @@ def test_a_unique_value_that_contains_the_account_has_no_home(full: Estate) -> N
         full.store.deals.update("a1.1", place=1)
     assert full.store.deals.get_by_place("a1", 1).id == "a1.0"
     assert not [name for name in full.homes() if name.startswith("Deal.place")]
+
+
+def test_a_unique_value_that_contains_a_number_which_decides_the_partition_is_found(world: Estate) -> None:
+    slots = world.store.slots
+    shelves = [-70, -1, 0, 3, 10, 42, 2**60]
+    for shelf in shelves:
+        slots.create(estate().Slot(id=f"s{shelf}", shelf=shelf, name="x"))
+        slots.create(estate().Slot(id=f"o{shelf}", shelf=shelf, name="only"))
+    for shelf in shelves:
+        assert slots.get_by_name("x", shelf).id == f"s{shelf}"
+        assert slots.get_by_shelf(shelf).id == f"o{shelf}"
+        assert [row.id for row in slots.by_shelf(shelf).reverse()] == [f"s{shelf}", f"o{shelf}"]
+        with pytest.raises(UniqueViolationError):
+            slots.create(estate().Slot(id="new", shelf=shelf, name="x"))
+    assert slots.find_by_name("x", 7) is None
 
 
 def test_a_deleted_row_leaves_no_home_and_its_key_can_be_used_in_another_partition(full: Estate) -> None:
@@ -290,6 +306,29 @@ def test_bulk_writes_go_to_their_partitions_and_their_results_come_in_order(full
     assert not {"Deal.:m1", "Deal.:m2", "Deal.:m6", "Deal.code:m1", "Deal.code:m2"} & full.homes().keys()
 
 
+def test_of_rows_of_a_bulk_write_that_want_one_key_or_value_the_first_one_gets_it(full: Estate) -> None:
+    """Also where it is not the first one in its partition, and where an earlier row gives the value up."""
+    other, deals = full_other(full, "a1"), full.store.deals
+    for first, second in (("a1", other), (other, "a1")):
+        made = deals.create_many(
+            [
+                full.deal("n1", second),
+                full.deal("n2", first, code="n"),
+                full.deal("n3", second, code="n"),
+                full.deal("n4", first),
+                full.deal("n4", second),
+            ]
+        )
+        taken = [isinstance(each, UniqueViolationError | AlreadyExistsError) for each in made]
+        assert taken == [False, False, True, False, True]
+        assert deals.get("n4").account_id == first
+        moved = deals.upsert_many([full.deal("n2", first, code="o"), full.deal("n1", second, code="n")])
+        assert not [each for each in moved if isinstance(each, Exception)]
+        assert (deals.get_by_code("o").id, deals.get_by_code("n").id) == ("n2", "n1")
+        deals.delete_many(["n1", "n2", "n4"])
+    assert full.store.check().clean
+
+
 def test_a_transaction_stays_in_one_partition_and_says_which_values_are_in_two(full: Estate) -> None:
     other = full_other(full, "a1")
 
@@ -347,6 +386,88 @@ def test_a_transaction_reads_all_partitions_and_its_own_writes(full: Estate) -> 
 
     with pytest.raises(AlreadyExistsError):
         full.store.transact(takes)
+
+
+def test_what_is_wrong_with_the_row_is_reported_before_a_unique_value_of_another_partition(
+    full: Estate,
+) -> None:
+    other = full_other(full, "a1")
+    with pytest.raises(AlreadyExistsError):
+        full.store.accounts.create(estate().Account(id=other, email="a1@x"))
+    with pytest.raises(AlreadyExistsError):
+        full.store.deals.create(full.deal(f"{other}.0", other, code="ca10"))
+    results = full.store.accounts.create_many([estate().Account(id=other, email="a1@x")])
+    assert isinstance(results[0], AlreadyExistsError)
+    stale, gone = full.store.deals.get(f"{other}.0"), full.store.deals.get(f"{other}.1")
+    full.store.deals.update(f"{other}.0", worth=50)
+    full.store.deals.delete(f"{other}.1")
+    stale.code = gone.code = "ca10"
+    with pytest.raises(ConflictError) as conflict:
+        full.store.deals.save(stale)
+    assert type(conflict.value) is ConflictError
+    with pytest.raises(NotFoundError):
+        full.store.deals.save(gone)
+    with pytest.raises(UniqueViolationError):
+        full.store.deals.create(full.deal("new", other, code="ca10"))
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["first", "after a read"])
+@pytest.mark.parametrize(
+    "way", ["create key", "create code", "save code", "upsert code", "update code", "upsert key"]
+)
+def test_what_another_partition_has_is_refused_by_the_call_inside_a_transaction(
+    full: Estate, way: str, before: bool
+) -> None:
+    """The function can catch the error and go on, as in a group with one partition."""
+    other = full_other(full, "a1")
+
+    def write(deals: Any) -> None:
+        if way == "create key":
+            deals.create(full.deal("a1.0", other))
+        elif way == "create code":
+            deals.create(full.deal("new", other, code="ca10"))
+        elif way == "save code":
+            row = deals.get(f"{other}.1")
+            row.code = "ca10"
+            deals.save(row)
+        elif way == "upsert code":
+            deals.upsert(full.deal(f"{other}.1", other, code="ca10"))
+        elif way == "update code":
+            deals.update(f"{other}.1", code="ca10")
+        else:
+            deals.upsert(full.deal("a1.0", other))
+
+    def work(transaction: Any) -> str:
+        if before:
+            transaction.deals.get(f"{other}.0")
+        try:
+            write(transaction.deals)
+        except (AlreadyExistsError, UniqueViolationError, ValidationError) as error:
+            transaction.deals.update(f"{other}.0", worth=77)
+            return type(error).__name__
+        return "written"
+
+    expected = {"create key": "AlreadyExistsError", "upsert key": "ValidationError"}
+    assert full.store.transact(work) == expected.get(way, "DealCodeExistsError")
+    assert full.store.deals.get(f"{other}.0").worth == 77
+    assert full.store.deals.get_by_code("ca10").id == "a1.0"
+    assert full.store.check().clean
+
+
+def test_an_ended_row_of_another_partition_refuses_nothing_inside_a_transaction() -> None:
+    with opened(ksuid(), retention={"Deal": timedelta(milliseconds=1)}, sweep_every=0) as short:
+        short.account("a1")
+        other = short.others("a1")
+        short.account(other)
+        short.store.deals.create(short.deal("d", "a1", state=estate().State.CLOSED, code="c"))
+        wait_until(lambda: short.store.deals.find("d") is None)
+
+        def work(transaction: Any) -> None:
+            transaction.deals.upsert(short.deal("d", other, code="c"))
+
+        short.store.transact(work)
+        assert short.store.deals.get("d").account_id == other
+        assert short.store.deals.get_by_code("c").account_id == other
 
 
 def test_references_stay_inside_a_partition(full: Estate) -> None:

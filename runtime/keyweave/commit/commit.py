@@ -10,7 +10,7 @@ from typing import Any, Final
 from keyweave.changes.answer import Applied, Guard, Refusal, Status, elsewhere
 from keyweave.changes.change import Change
 from keyweave.changes.plan import Plan
-from keyweave.commit.compose import Watched, plan_of
+from keyweave.commit.compose import Watched, plan_of, row_guard_of
 from keyweave.document.codec import Prepared
 from keyweave.effects import ConnectionFailure, Flow, Sleep
 from keyweave.errors import (
@@ -24,7 +24,7 @@ from keyweave.errors import (
 from keyweave.exchange.apply import Begun, Sending, Trailer, apply, apply_each, begin
 from keyweave.exchange.together import caught, together
 from keyweave.homes.claim import claim, leave
-from keyweave.homes.home import Homed, arriving, leaving, not_after, place_in
+from keyweave.homes.home import Home, Homed, arriving, leaving, not_after, place_in
 from keyweave.homes.misplaced import remove_misplaced
 from keyweave.model.entity import Entity
 from keyweave.model.moment import from_micros_all
@@ -143,10 +143,9 @@ def _commit_homed(
                 for (thing, _, place), epoch in zip(things, refused_at, strict=True)
             ],
         )
-        for (thing, key, place), home in zip(things, homes, strict=True):
-            if home.place != place:
-                guard = Guard("home", thing.entity, key, thing.unique)
-                return elsewhere(guard, home.place, thing.value)
+        refusal = yield from _elsewhere(context, changes, things, homes, with_document)
+        if refusal is not None:
+            return refusal
         begun = begin(context, partition)
         plan = plan_of(context, changes, watched, begun)
         if things:
@@ -198,6 +197,32 @@ def _forget_attempt(trailer: Trailer | None) -> None:
     """Let the next plan be sent with a ticket of its own: the one before it was answered, and rests on homes that are outdated."""
     if isinstance(trailer, Sending):
         trailer.attempt = None
+
+
+def _elsewhere(
+    context: Context,
+    changes: list[Change],
+    things: list[tuple[Homed, str, int]],
+    homes: list[Home],
+    with_document: bool,
+) -> Flow[Refusal | None]:
+    """Return the refusal of changes whose key or unique value another partition has, or None.
+
+    What is wrong with the row itself is reported before a unique value.
+    """
+    for (thing, key, place), home in zip(things, homes, strict=True):
+        if home.place == place:
+            continue
+        if thing.unique and len(changes) == 1:
+            plan = row_guard_of(context, changes[0])
+            if with_document:
+                plan.show_on_refusal(changes[0].entity, changes[0].key)
+            outcome = yield from apply(context, plan, repeatable=True)
+            if isinstance(outcome, Refusal):
+                return outcome
+        guard = Guard("home", thing.entity, key, thing.unique)
+        return elsewhere(guard, home.place, thing.value)
+    return None
 
 
 def require_same_partition(change: Change) -> None:

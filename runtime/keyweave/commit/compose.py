@@ -71,6 +71,13 @@ def plan_of(
     return plan
 
 
+def row_guard_of(context: Context, change: Change) -> Plan:
+    """Return a plan that writes nothing, and requires of the row of a change what the change does."""
+    plan = Plan(context.partition(change.entity), context.state.ledger.new_op())
+    _guard_row(plan, change)
+    return plan
+
+
 def _put(plan: Plan, change: Change, prepared: Prepared) -> None:
     """Write the row of a change with what differs in its entries."""
     entity, old = change.entity, change.old

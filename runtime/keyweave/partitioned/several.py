@@ -8,7 +8,7 @@ from typing import Any
 
 from keyweave.commit.commit import partition_changed
 from keyweave.effects import Flow
-from keyweave.errors import AlreadyExistsError, KeyweaveError
+from keyweave.errors import AlreadyExistsError, KeyweaveError, UniqueViolationError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.together import together
 from keyweave.homes.claim import find_home
@@ -21,7 +21,7 @@ from keyweave.partitioned import whereabouts
 from keyweave.partitioned.inside import inside
 from keyweave.read.get import find
 from keyweave.store.context import Context
-from keyweave.write.many import listed, upsert_many
+from keyweave.write.many import listed, save_many, upsert_many
 
 
 def by_partition(
@@ -48,40 +48,36 @@ def by_partition(
             results += yield from flow(inside(context, partition), entity, [one], **options)
         return results
     placed: dict[int, Any] = {}
-    for groups in _rounds(entity, each, partitions):
-        flows = [
-            flow(inside(context, partition), entity, [each[number] for number in numbers], **options)
-            for partition, numbers in groups.items()
-        ]
-        found = yield from together(context, flows)
-        for (partition, numbers), results in zip(groups.items(), found, strict=True):
-            for number, result in zip(numbers, results, strict=True):
-                one = each[number]
-                if isinstance(one, Record) and isinstance(result, AlreadyExistsError) and flow is upsert_many:
-                    placed[number] = yield from moved(context, entity, one, result)
-                    continue
-                placed[number] = result
-                if result is not None and result is not False and not isinstance(result, KeyweaveError):
-                    key = entity.key_of(one) if isinstance(one, Record) else one
-                    context.state.homes.put(entity.name, key, partition)
+    for stretch in _stretches(entity, each, partitions):
+        yield from _run(flow, context, entity, each, partitions, stretch, options, placed)
+        if flow is not upsert_many and flow is not save_many:
+            continue
+        written: set[Partition] = set()
+        for number in stretch:
+            # An earlier row of another partition may have given up the unique value at the same time.
+            if isinstance(placed[number], UniqueViolationError) and written - {partitions[number]}:
+                yield from _run(flow, context, entity, each, partitions, [number], options, placed)
+            if not isinstance(placed[number], KeyweaveError):
+                written.add(partitions[number])
     return [placed[number] for number in range(len(each))]
 
 
-def _rounds(
-    entity: Entity[Any], given: list[Any], partitions: list[Partition]
-) -> Iterator[dict[Partition, list[int]]]:
-    """Yield the numbers of keys or records by partition: in each round, what different partitions may do at the same time."""
-    groups: defaultdict[Partition, list[int]] = defaultdict(list)
-    taken: dict[tuple[object, ...], Partition] = {}
+def _stretches(entity: Entity[Any], given: list[Any], partitions: list[Partition]) -> Iterator[list[int]]:
+    """Divide what was given into stretches that are written one after another.
+
+    In each of them no two records of different partitions have the same key or unique value: the earlier one gets it.
+    """
+    stretch: list[int] = []
+    owners: dict[tuple[object, ...], Partition] = {}
     for number, (one, partition) in enumerate(zip(given, partitions, strict=True)):
         names = _names(entity, one) if isinstance(one, Record) else []
-        if any(taken.get(name, partition) is not partition for name in names):
-            yield groups
-            groups, taken = defaultdict(list), {}
-        groups[partition].append(number)
-        taken |= dict.fromkeys(names, partition)
-    if groups:
-        yield groups
+        if any(owners.get(name, partition) is not partition for name in names):
+            yield stretch
+            stretch, owners = [], {}
+        stretch.append(number)
+        owners.update(dict.fromkeys(names, partition))
+    if stretch:
+        yield stretch
 
 
 def _names(entity: Entity[Any], record: Record) -> list[tuple[object, ...]]:
@@ -94,6 +90,37 @@ def _names(entity: Entity[Any], record: Record) -> list[tuple[object, ...]]:
         if None not in values:
             found.append((names, *[str(value).strip().casefold() for value in values]))
     return found
+
+
+def _run(
+    flow: Callable[..., Flow[list[Any]]],
+    context: Context,
+    entity: Entity[Any],
+    each: list[Any],
+    partitions: list[Partition],
+    stretch: list[int],
+    options: dict[str, Any],
+    placed: dict[int, Any],
+) -> Flow[None]:
+    """Run a flow for those of several keys or records whose numbers are given, and place their results by number."""
+    groups: defaultdict[Partition, list[int]] = defaultdict(list)
+    for number in stretch:
+        groups[partitions[number]].append(number)
+    flows = [
+        flow(inside(context, partition), entity, [each[number] for number in numbers], **options)
+        for partition, numbers in groups.items()
+    ]
+    found = yield from together(context, flows)
+    for (partition, numbers), results in zip(groups.items(), found, strict=True):
+        for number, result in zip(numbers, results, strict=True):
+            one = each[number]
+            if isinstance(one, Record) and isinstance(result, AlreadyExistsError) and flow is upsert_many:
+                placed[number] = yield from moved(context, entity, one, result)
+                continue
+            placed[number] = result
+            if result is not None and result is not False and not isinstance(result, KeyweaveError):
+                key = entity.key_of(one) if isinstance(one, Record) else one
+                context.state.homes.put(entity.name, key, partition)
 
 
 def _places(context: Context, entity: Entity[Any], given: list[Any]) -> Flow[list[Partition]]:
@@ -144,8 +171,7 @@ def owner(
         fields = entity.uniques[claim.unique].fields
         texts = (claim.value,) if len(fields) == 1 else split(claim.value)
         assert texts is not None  # the caller joined them
-        text = texts[fields.index(entity.partition_by)]
-        partition = context.keyspace.partition(entity.group, text)
+        partition = whereabouts.by_text(context, entity, texts[fields.index(entity.partition_by)])
     else:
         thing = Homed(entity, claim.unique, claim.value)
         home = yield from find_home(context, thing)

@@ -21,6 +21,14 @@ def by_value(context: Context, entity: Entity[Any], value: Any) -> Partition:
     return context.keyspace.partition(entity.group, id_text(value))
 
 
+def by_text(context: Context, entity: Entity[Any], text: str) -> Partition:
+    """Return the partition of rows whose field that decides it has the value with a text, as views and claims have it."""
+    name = entity.partition_by
+    if entity.filters[name] == "int" and name not in entity.referring:
+        return by_value(context, entity, int(text))
+    return context.keyspace.partition(entity.group, text)
+
+
 def by_record(context: Context, entity: Entity[Any], record: Any) -> Partition | None:
     """Return the partition of a record; None if its value is of no use, so that it will be refused."""
     value = getattr(record, entity.partition_by, None)

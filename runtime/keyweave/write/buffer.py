@@ -13,22 +13,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.unit import UnitOfWork
-from keyweave.commit.commit import dangling_reference
+from keyweave.commit.commit import dangling_reference, partition_changed
 from keyweave.commit.compose import claims_of
 from keyweave.document.codec import Prepared
 from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadline_passed, estimated_time
+from keyweave.homes.home import read_home
+from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.record import Record, Stored, memory_of, remember
 from keyweave.read.get import find
 from keyweave.store.context import Context
+from keyweave.write.elsewhere import needing_homes, owned_elsewhere, row_elsewhere
 from keyweave.write.require_empty import require_empty
 
 
@@ -40,11 +44,18 @@ class _Lookup:
         row: the row's document or its head; None when it does not exist or was not read.
         owners: the owner of each new unique value of the row, or None.
         heads: the first bytes of the document of each new reference's target, by field; empty bytes for none.
+        elsewhere: partitions that homes name for the new row's key and for its new unique values, if they are others than this one;
+            by the constraint (empty for the key) and the value.
     """
 
     row: bytes | None = None
     owners: dict[ClaimEntry, bytes | None] = field(default_factory=dict)
     heads: dict[str, bytes] = field(default_factory=dict)
+    elsewhere: dict[tuple[str, str], Partition] = field(default_factory=dict)
+
+    def at_key(self, key: str) -> Partition | None:
+        """Return the other partition that the home of the key names."""
+        return self.elsewhere.get(("", key))
 
 
 def buffer_create(
@@ -66,7 +77,9 @@ def buffer_create(
     facts: _Lookup | None = None
     if not unit.trusts(entity, prepared.key):
         present, facts = yield from _current_row(context, unit, entity, prepared)
-        if present is not None:
+        if present is not None or (
+            yield from row_elsewhere(context, unit, entity, prepared.key, facts.at_key(prepared.key))
+        ):
             raise entity.taken(prepared.key)
     if if_none is not None:
         yield from require_empty(context, entity, *if_none)
@@ -123,10 +136,18 @@ def buffer_upsert(context: Context, entity: Entity[Any], record: Record, prepare
     """Buffer an insert, or the replacement of the row that this transaction sees.
 
     Raises:
+        ValidationError: the row is in another partition, so it has another value of the field that decides it.
         UniqueViolationError, ReferenceViolationError: as for a write outside a transaction.
     """
     unit = _unit_of(context, entity)
     stored, facts = yield from _current_row(context, unit, entity, prepared)
+    if facts.elsewhere and stored is None:
+        found = yield from row_elsewhere(context, unit, entity, prepared.key, facts.at_key(prepared.key))
+        if found is not None:
+            name = entity.partition_by
+            raise partition_changed(
+                entity, prepared.key, getattr(found, name), getattr(prepared.snapshot, name)
+            )
     prepared = context.codec(entity).rebased(prepared, stored)
     yield from _buffer(
         context, unit, replacement(context.codecs[entity.name], record, stored, prepared), facts
@@ -181,14 +202,22 @@ def _look_up(
     commands: list[Command] = [] if row is None else [row]
     commands += [("HGET", partition.claims(entity.name, claim.unique), claim.value) for claim in claims]
     commands += [_head_of(context, target, value) for target, value in fields.values()]
+    homed = needing_homes(entity, prepared, claims, row is not None and old is None) if context.homing else []
+    commands += [("HGET", each.at(context).homes(entity.name, each.unique), each.value) for each in homed]
     if not commands:
         return _Lookup()
     replies = iter((yield from ask(context, tuple(commands))))
-    return _Lookup(
+    facts = _Lookup(
         row=next(replies) if row is not None else None,
-        owners=dict(zip(claims, replies, strict=False)),
-        heads=dict(zip(fields, replies, strict=False)),
+        owners=dict(zip(claims, islice(replies, len(claims)), strict=True)),
+        heads=dict(zip(fields, islice(replies, len(fields)), strict=True)),
     )
+    for each, stored in zip(homed, replies, strict=True):
+        if stored is not None:
+            there = context.keyspace.holder(entity.group, read_home(stored).place)
+            if there.index != partition.index:
+                facts.elsewhere[each.unique, each.value] = there
+    return facts
 
 
 def _facts_needed(
@@ -238,6 +267,9 @@ def in_order(context: Context, unit: UnitOfWork) -> Flow[bool]:
                 ("HGET", context.partition(entity).claims(entity.name, claim.unique), claim.value)
             )
             expected.append(partial(_is_free, change.key))
+        for each in needing_homes(entity, prepared, claims, change.old is None) if context.homing else ():
+            commands.append(("HGET", each.at(context).homes(entity.name, each.unique), each.value))
+            expected.append(partial(_is_here, context, context.partition(entity)))
         for target, value in references.values():
             commands.append(_head_of(context, target, value))
             expected.append(_stays)
@@ -258,6 +290,13 @@ def _is_as(stored: Stored | None, reply: bytes) -> bool:
 
 def _is_free(key: str, reply: bytes | None) -> bool:
     return reply is None or reply.decode() == key
+
+
+def _is_here(context: Context, partition: Partition, reply: bytes | None) -> bool:
+    return (
+        reply is None
+        or context.keyspace.holder(partition.group, read_home(reply).place).index == partition.index
+    )
 
 
 def _stays(reply: bytes) -> bool:
@@ -299,6 +338,9 @@ def _check_claims(context: Context, unit: UnitOfWork, change: Change, facts: _Lo
             raise entity.violated(claim.unique, change.key)
     for claim in wanted if facts is not None else ():
         assert facts is not None
+        there = facts.elsewhere.get((claim.unique, claim.value))
+        if there is not None and (yield from owned_elsewhere(context, unit, entity, claim, there)):
+            raise entity.violated(claim.unique, change.key)
         owner = facts.owners[claim]
         if owner is None or owner.decode() == change.key:
             continue

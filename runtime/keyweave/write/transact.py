@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from keyweave.changes.unit import UnitOfWork
-from keyweave.commit.commit import refused
 from keyweave.document.codec import op_of
 from keyweave.effects import Call, ConnectionFailure, Flow, Sleep
 from keyweave.errors import (
@@ -147,8 +146,6 @@ def _attempt(
         unlocked(context, unit, trailer)
     if refusal is None:
         return result
-    if refusal.place is not None and not unit.unchecked:
-        raise refused(refusal)
     raise _Doubt if unit.unchecked else _Retry
 
 
