@@ -48,8 +48,8 @@ class Meter:
         """Show the progress of a walk."""
         self.show(walked.stage, walked.keys, walked.total, walked.documents + walked.entries)
 
-    def show(self, stage: str, done: int, total: int, read: int) -> None:
-        """Show that `done` of `total` is done, and that `read` documents and entries were read."""
+    def show(self, stage: str, done: int, total: int, read: int | None) -> None:
+        """Show that `done` of `total` is done, and that `read` documents and entries were read; None: this stage reads nothing."""
         now = time.monotonic()
         if stage != self._stage or self._task is None:
             if self._task is not None:
@@ -57,13 +57,14 @@ class Meter:
             self._stage, self._began, self._printed = stage, now, now
             self._task = self._bar.add_task(f"{self._command}: {stage}", total=max(total, 1), read="")
         seconds = now - self._began
-        rate = read / seconds if seconds > 0 else 0.0
+        rate = read / seconds if read and seconds > 0 else 0.0
+        text = "" if read is None else f"{read:,} read, {rate:,.0f}/s"
         total = max(total, done, 1)
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=done, total=total, read=f"{read:,} read, {rate:,.0f}/s")
+            self._bar.update(self._task, completed=done, total=total, read=text)
         elif now - self._printed >= _LINE_SECONDS:
             self._printed = now
             left = f"{seconds * (total - done) / done:.0f} s left" if done else "time left unknown"
             percent = 100 * done // total
-            line = f"{self._command}: {stage} {percent}%, {read:,} read, {rate:,.0f}/s, {left}"
+            line = ", ".join(part for part in (f"{self._command}: {stage} {percent}%", text, left) if part)
             self._console.print(line, highlight=False, soft_wrap=True)

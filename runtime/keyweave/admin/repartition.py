@@ -89,7 +89,7 @@ def _run(session: Session, group: str, to: int, meter: Meter, *, dry_run: bool) 
 
     def observe(stage: Stage) -> None:
         name = f"{stage.from_number} to {stage.to_number}: {stage.name}"
-        meter.show(name, min(stage.done, stage.total), stage.total, stage.done)
+        meter.show(name, min(stage.done, stage.total), stage.total, None if stage.waits else stage.done)
 
     session.shell.run(repartition(context, group, to, observe))
     return Result(False, shape | {"done": True}, [f"group {group} has {to} partitions, {now.number} before"])

@@ -57,6 +57,7 @@ class Stage:
         total: keys of the database, a limit of the rows.
         from_number: partitions of the group before the doubling.
         to_number: and after it.
+        waits: whether the stage only waits; then `done` and `total` are seconds.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Stage:
     to_number: int
     done: int = 0
     total: int = 0
+    waits: bool = False
 
 
 Observer = Callable[[Stage], object]
@@ -154,7 +156,7 @@ def repartition(
     first = context.keyspace.at(group, 0)
     target = now.doubling or 2 * now.number
     while True:
-        stage = Stage("announced", target // 2, target)
+        stage = Stage("waits until every open store knows", target // 2, target, waits=True)
         time = yield from server_time(context, first)
         commands: list[Command] = [
             ("HSETNX", first.schema, ANNOUNCED, time),
@@ -169,7 +171,9 @@ def repartition(
             break
         target *= 2
     until = announced + int((lease + plan_life + _SLACK + _MARGIN) * 1e6)
-    yield from _wait(context, first, until, Stage("waits for late writes", target // 2, target), observe)
+    yield from _wait(
+        context, first, until, Stage("waits for late writes", target // 2, target, waits=True), observe
+    )
     yield from _end(context, group, target)
     yield from ask(context, (("HDEL", first.schema, DOUBLING, ANNOUNCED),))
     yield from learn_numbers(context)
