@@ -23,7 +23,14 @@ from typing import Any
 import pytest
 
 from keyweave_generator.load import load_sources
-from keyweave_generator.names import ARGUMENT_NAMES, KEY_OPTION_NAMES, argument_name, key_argument_name
+from keyweave_generator.names import (
+    ARGUMENT_NAMES,
+    KEY_OPTION_NAMES,
+    PARTITION_OPTION_NAMES,
+    argument_name,
+    key_argument_name,
+    partition_argument_name,
+)
 from tests.generator.accepted.corpus import (
     CASES,
     GOLDEN,
@@ -249,7 +256,12 @@ def test_no_argument_of_a_field_has_the_name_of_an_option(corpus: Corpus, name: 
         repository = getattr(repositories, f"{entity.name}Repository")
         own = [(name, each) for name, each in vars(repository).items() if inspect.isfunction(each)]
         for method, function in own:
-            arguments = inspect.signature(function).parameters.keys()
+            parameters = inspect.signature(function).parameters
+            arguments = set(parameters)
+            place = partition_argument_name(entity.partition_by)
+            if place in parameters and parameters[place].kind is inspect.Parameter.KEYWORD_ONLY:
+                assert place not in PARTITION_OPTION_NAMES
+                arguments.remove(place)  # beside a key
             beside = {each for each in arguments - fields if not each.startswith("having_")}
             if parts and parts <= arguments:
                 assert arguments - parts <= ARGUMENT_NAMES | KEY_OPTION_NAMES, method

@@ -43,6 +43,6 @@ PACKAGE = Package(
         "tree",
         "unlock",
     ),
-    fingerprint="66841be4c1b943dc9cfbf3c4a2d5ef4e696ddd29ef16235348210e82ce6f70bc",
+    fingerprint="d47e911ec9a498fa23074dd5efd592947d44be0882dd21a5164d172ae6154b75",
     format=3,
 )

@@ -233,7 +233,7 @@ EXHIBIT = Entity(
     group="house",
     record=models.Exhibit,
     key="id",
-    partition_by="gallery",
+    partition_by="id",
     known=frozenset(
         {
             "revision",

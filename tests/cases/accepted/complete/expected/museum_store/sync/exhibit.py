@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Literal, Unpack, overload
+from typing import Literal, Unpack, overload
 
 from msgspec import UNSET, UnsetType
 
-from keyweave.errors import KeyweaveError
 from keyweave.keyspace.keys import join as join_
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.keytext import key_text as key_text_
 from keyweave.read import gather as _gather
 from keyweave.read import get as _get
-from keyweave.read import lock as _lock
 from keyweave.read import tree as _tree
 from keyweave.read.query import view_query as view_query_
 from keyweave.read.query import where_query as where_query_
-from keyweave.write import delete as _delete
-from keyweave.write import delete_many as _delete_many
 from keyweave.write import merge as _merge
-from keyweave.write import save as _save
 from keyweave.write import touch as _touch
 from keyweave.write import update as _update
 from keyweave.sync.repository import Repository
@@ -44,10 +38,6 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
 
     A row that does not exist raises `ExhibitNotFoundError`, a taken `title` and `part_of` `SameTitleError`, a
     taken `found_at` and `state` and `seal` `ExhibitSealExistsError`.
-
-    Where a method takes keys, `gallery` may be given as well. Then only the partition of this value is asked.
-    A row with another `gallery` counts as missing: `get` raises `ExhibitNotFoundError`, and `find` returns
-    None.
     """
 
     __slots__ = ()
@@ -64,84 +54,6 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             UniqueViolationError, ReferenceViolationError, TransactionConflictError: as for `change`.
         """
         return self._run(_update.update(self._context, ENTITY, key, fields), "update")
-
-    def get(self, key: str, *, gallery: str | None = None) -> Exhibit:
-        """The row with this key.
-
-        Raises:
-            ExhibitNotFoundError: it does not exist, or its retention has ended.
-        """
-        return self._run(_get.get(self._context, ENTITY, key, gallery), "get")
-
-    def find(self, key: str, *, gallery: str | None = None) -> Exhibit | None:
-        """The row with this key, or None."""
-        return self._run(_get.find(self._context, ENTITY, key, gallery), "find")
-
-    def exists(self, key: str, *, gallery: str | None = None) -> bool:
-        """Return whether there is a row with this key, in one round trip, without reading all of the row."""
-        return self._run(_get.exists(self._context, ENTITY, key, gallery), "exists")
-
-    def get_for_update(self, key: str, *, wait: float | None = None, gallery: str | None = None) -> Exhibit:
-        """The row, locked until the transaction ends; `wait` is in seconds.
-
-        Raises:
-            TransactionRequiredError: outside a transaction.
-            ExhibitNotFoundError: it does not exist.
-            LockTimeoutError: another transaction held the lock for all of that time.
-        """
-        return self._run(
-            _lock.get_for_update(self._context, ENTITY, key, wait=wait, partition_value=gallery),
-            "get_for_update",
-        )
-
-    def change(self, key: str, function: Callable[[Exhibit], Any], *, gallery: str | None = None) -> Exhibit:
-        """Read the row, let `function` change it, and write it; try again if another write came in between.
-
-        Raises:
-            ExhibitNotFoundError: it does not exist.
-            TransactionConflictError: every attempt lost to other writers.
-            ValidationError, UniqueViolationError, ReferenceViolationError: as for `create`.
-        """
-        return self._run(_save.change(self._context, ENTITY, key, function, gallery), "change")
-
-    def increment(
-        self, key: str, field: _Number, by: int | float | Decimal = 1, *, gallery: str | None = None
-    ) -> Exhibit:
-        """Add to a number of the row; try again if another write came in between.
-
-        Raises:
-            ExhibitNotFoundError: it does not exist.
-            ValidationError: the field has no numbers or is null, `by` does not fit it, or the sum breaks a limit or a check.
-            TransactionConflictError: every attempt lost to other writers.
-        """
-        return self._run(_update.increment(self._context, ENTITY, key, field, by, gallery), "increment")
-
-    def delete(self, key: str, *, gallery: str | None = None) -> None:
-        """Delete the row, and the rows that refer to it with cascade.
-
-        Raises:
-            ExhibitNotFoundError: it does not exist.
-            ReferenceViolationError: a row refers to it with restrict.
-        """
-        self._run(_delete.delete(self._context, ENTITY, key, gallery), "delete")
-
-    def discard(self, key: str, *, gallery: str | None = None) -> bool:
-        """Delete the row like `delete`, and return whether it existed."""
-        return self._run(_delete.discard(self._context, ENTITY, key, gallery), "discard")
-
-    def get_many(self, keys: Sequence[str], *, gallery: str | None = None) -> list[Exhibit | None]:
-        """The rows with these keys, in the same order; None for a key without a row."""
-        return self._run(_get.get_many(self._context, ENTITY, ENTITY.stored_keys(keys), gallery), "get_many")
-
-    def delete_many(self, keys: Iterable[str], *, gallery: str | None = None) -> list[bool | KeyweaveError]:
-        """Delete rows in few round trips, as if by `discard`, one after another; an error of one row does not affect the others.
-
-        Returns:
-            For each key in order: whether the row existed, or the error.
-        """
-        return self._run(
-            _delete_many.delete_many(self._context, ENTITY, ENTITY.stored_keys(keys), gallery), "delete_many"
-        )
 
     def where(self, /, **fields: Unpack[_filters.ExhibitFilters]) -> Rows[Exhibit]:
         """The rows that all filters match, latest first: each is a value, None for null, or a predicate of `keyweave.query`."""
@@ -184,9 +96,7 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         """A "tag"."""
         return Rows(self._run, self._context, view_query_(ENTITY, "tagged", (gallery, tags)))
 
-    def get_with_exhibits(
-        self, key: str, *, for_update: bool = False, gallery: str | None = None
-    ) -> tuple[Exhibit, list[Exhibit]]:
+    def get_with_exhibits(self, key: str, *, for_update: bool = False) -> tuple[Exhibit, list[Exhibit]]:
         """The row with this key, and every Exhibit that refers to it by `part_of`.
 
         With `for_update` the row is locked as by `get_for_update`, before the other rows are read.
@@ -197,15 +107,7 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
             LockTimeoutError: another transaction held the lock for all of that time.
         """
         return self._run(
-            _gather.get_with(
-                self._context,
-                ENTITY,
-                key,
-                "Exhibit",
-                "part_of",
-                for_update=for_update,
-                partition_value=gallery,
-            ),
+            _gather.get_with(self._context, ENTITY, key, "Exhibit", "part_of", for_update=for_update),
             "get_with",
         )
 
@@ -265,28 +167,23 @@ class ExhibitRepository(Repository[Exhibit, str, _Number, _View]):
         )
         return self._run(_get.find_by(self._context, ENTITY, claim_), "find_by", "seal")
 
-    def merge_parts(self, key: str, entries: Sequence[Part], *, gallery: str | None = None) -> Exhibit:
+    def merge_parts(self, key: str, entries: Sequence[Part]) -> Exhibit:
         """Merge entries into `parts` by the schema's rules; concurrent merges lose nothing.
 
         Raises:
             ExhibitNotFoundError: it does not exist.
             ValidationError: an entry breaks its type or limits.
         """
-        return self._run(_merge.merge(self._context, ENTITY, key, EXHIBIT_PARTS, entries, gallery), "merge")
+        return self._run(_merge.merge(self._context, ENTITY, key, EXHIBIT_PARTS, entries), "merge")
 
-    def touch_found_at(self, key: str, at: datetime | None = None, *, gallery: str | None = None) -> bool:
+    def touch_found_at(self, key: str, at: datetime | None = None) -> bool:
         """Set `found_at` to `at`, by default the server's time, but never to an earlier time; return whether
         the row exists.
         """
-        return self._run(_touch.touch(self._context, ENTITY, key, "found_at", at, gallery), "touch")
+        return self._run(_touch.touch(self._context, ENTITY, key, "found_at", at), "touch")
 
-    def tree(self, key: str, *, max_depth: int = 100, gallery: str | None = None) -> list[Exhibit]:
+    def tree(self, key: str, *, max_depth: int = 100) -> list[Exhibit]:
         """The row, then its descendants by depth and creation, at most `max_depth` levels below it; empty if
         it does not exist.
         """
-        return self._run(
-            _tree.tree(
-                self._context, ENTITY, key, "by_part_of", max_depth=max_depth, partition_value=gallery
-            ),
-            "tree",
-        )
+        return self._run(_tree.tree(self._context, ENTITY, key, "by_part_of", max_depth=max_depth), "tree")
