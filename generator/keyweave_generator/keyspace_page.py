@@ -46,6 +46,7 @@ def keyspace_page(schema: Schema) -> str:
         "| `@ledger:<session>` | hash | the answers of a client's latest plans, by slot | every plan of the client | a slot for each write in flight, for a day |",
         "| `@homes:<Entity>[.unique]` | hash | key or unique value -> partition of its row | with several partitions only | ~100 B each |",
         "| `@fence:<Entity>[.unique]:<value>` | hash | what refuses inserts under an old home | with several partitions only | for 15 minutes |",
+        "| `@changed` | hash | keys whose rows changed while partitions are doubled | by `keyweave repartition` only | until it ends |",
         "| `@aside:<op>:<key>` | any | a key of the wrong type that a repair moved aside | `keyweave reindex` | its own |",
         "",
     ]

@@ -23,6 +23,7 @@ from keyweave.keyspace.keys import Namespace
 from keyweave.read.strategy import BY_KEYS
 from keyweave.store.ledger import Ledger
 from keyweave.store.tenants import KeptTenants
+from tests.contents import names
 from tests.harness import FLAVOURS, Harness, exchanges, harness, user
 from tests.servers.running import configured_server, free_port, new_namespace, server_url
 from tests.waiting import until, wait_until
@@ -389,13 +390,13 @@ def test_a_store_that_is_no_longer_kept_goes_on_and_a_new_one_shares_its_rows() 
 def test_tenants_that_were_forgotten_leave_no_more_ledgers_on_the_server() -> None:
     """A ledger lives for a day: one for each store of a tenant that a process ever made would fill the server."""
     with harness("sync", "tenants", tenants=2) as stores:
-        names = [new_namespace(letter) for letter in "abc"]
+        tenants = [new_namespace(letter) for letter in "abc"]
         for turn in range(5):
-            for name in names:
+            for name in tenants:
                 stores.db.tenant(name).users.create(user(f"u{turn}"))
-        for name in names:
+        for name in tenants:
             pattern = f"{stores.db.tenant(name).session.context.keyspace.at('auth', 0).tag}@ledger:*"
-            ((_, found),) = stores.send(("SCAN", 0, "MATCH", pattern.replace("[", "\\["), "COUNT", 100_000))
+            found = names(lambda *command: stores.send(command)[0], pattern.replace("[", "\\["))
             assert len(found) == 1
 
 

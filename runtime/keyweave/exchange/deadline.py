@@ -61,15 +61,15 @@ def read_clocks(context: Context) -> Flow[None]:
 
 def server_time(context: Context, partition: Partition) -> Flow[int]:
     """Ask for the server's time, in microseconds since 1970, and set the store's clock to it."""
-    reply, *_ = yield from ask(context, time_commands(context, partition))
+    *_, reply = yield from ask(context, time_commands(context, partition))
     now = micros_of(reply)
     context.clock(partition).set(now)
     return now
 
 
 def time_commands(context: Context, partition: Partition) -> tuple[Command, ...]:
-    """Return TIME, on a cluster with a key that leads it to the master that holds the partition."""
-    return (TIME, ("EXISTS", partition.clock)) if context.clustered else (TIME,)
+    """Return TIME, on a cluster behind a key that leads it to the master that holds the partition."""
+    return (("EXISTS", partition.clock), TIME) if context.clustered else (TIME,)
 
 
 def micros_of(reply: Reply) -> int:

@@ -225,22 +225,17 @@ def _read_with_clocks(
 
     On a cluster this also sets the store's clock of each server, by which each write names its latest time.
     """
+    more: list[Command] = [TIME] if context.clustered else []
     commands: list[Command] = []
     for partition in partitions:
-        commands.append(("HGETALL", partition.schema))
-        if context.clustered:
-            commands += [("MULTI",), ("EXISTS", partition.clock), TIME, ("EXEC",)]
-        else:
-            commands.append(("EXISTS", partition.clock))
+        commands += [("HGETALL", partition.schema), ("EXISTS", partition.clock), *more]
     replies = yield from ask(context, tuple(commands))
-    found = replies[1::2]
-    if context.clustered:
-        found = []
-        for partition, (present, time) in zip(partitions, replies[4::5], strict=True):
+    step = 2 + len(more)
+    if more:
+        for partition, time in zip(partitions, replies[2::step], strict=True):
             context.clock(partition).set(micros_of(time))
-            found.append(present)
-    written = {partition for partition, present in zip(partitions, found, strict=True) if present}
-    return [read_registry(reply) for reply in replies[0 :: 5 if context.clustered else 2]], written
+    written = {partition for partition, found in zip(partitions, replies[1::step], strict=True) if found}
+    return [read_registry(reply) for reply in replies[::step]], written
 
 
 def read_registries(context: Context, partitions: list[Partition]) -> Flow[list[Registry]]:

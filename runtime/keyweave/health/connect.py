@@ -78,7 +78,7 @@ def connect(context: Context) -> Flow[ServerFacts]:
     context.clock(context.keyspace.partitions()[0]).set(micros_of(replies[1]))
     if context.clustered:
         for partition in context.keyspace.partitions()[1:]:
-            time, *_ = yield from ask_once(context, time_commands(context, partition))
+            *_, time = yield from ask_once(context, time_commands(context, partition))
             if not isinstance(time, ServerError):
                 context.clock(partition).set(micros_of(time))
     # A refused CONFIG GET is not sent again: a server counts and logs every refusal.

@@ -51,7 +51,10 @@ class Masters(Node):
         return self.nodes[self.number_of(partition)]
 
     def parts(self, commands: Sequence[Command]) -> dict[int, list[int]]:
-        """Places of the commands of a pipeline, by the number of their server. A command without a key goes with the first that has one."""
+        """Places of the commands of a pipeline, by the number of their server.
+
+        A command without a key goes with the one before it that has a key, or else with the first one.
+        """
         numbers = [self._number(command) for command in commands]
         usual = next((number for number in numbers if number is not None), 0)
         found: dict[int, list[int]] = {}
@@ -60,7 +63,8 @@ class Masters(Node):
             if command[0] == "MULTI":
                 inside = []
             if inside is None:
-                found.setdefault(usual if number is None else number, []).append(place)
+                usual = usual if number is None else number
+                found.setdefault(usual, []).append(place)
                 continue
             inside.append(place)
             if command[0] == "EXEC":

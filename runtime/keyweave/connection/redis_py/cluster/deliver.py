@@ -143,9 +143,14 @@ def _ask(
 
 
 def _units(commands: Sequence[Command]) -> list[_Unit]:
+    """Return what is sent to one node as a whole: a command, or a transaction.
+
+    A command without a key, such as TIME, goes to the node of the key before it; without one, to that of the first key.
+    """
     units: list[_Unit] = []
     inside: _Unit | None = None
     without_key: list[_Unit] = []
+    before: int | None = None
     for place, command in enumerate(commands):
         verb, slot = command[0], slot_of(command)
         if inside is not None:
@@ -159,7 +164,11 @@ def _units(commands: Sequence[Command]) -> list[_Unit]:
         units.append(unit)
         if verb == "MULTI":
             inside = unit
-        elif slot is None:
+        elif slot is not None:
+            before = slot
+        elif before is not None:
+            unit.slot, unit.has_key = before, False
+        else:
             without_key.append(unit)
     along = next((unit.slot for unit in units if unit.slot is not None), None)
     for unit in without_key:
