@@ -19,6 +19,7 @@ from compozy_store.sync import Store
 from keyweave.errors import KeyweaveError, OutcomeUnknownError, StoreReadOnlyError
 from tests.servers.redis8 import server_command
 from tests.servers.running import Running, chosen_server, embedded_binary, running_command
+from tests.waiting import wait_until
 
 ROOM = 2_000
 PATIENCE = 15.0
@@ -33,6 +34,8 @@ def running(folder: Path, fsync: str) -> Iterator[Running]:
     options = {"save": "", "appendonly": "yes", "appendfsync": fsync, "dir": str(folder)}
     options["auto_aof_rewrite_percentage"] = "0"
     with running_command([sys.executable, "-c", START, *command], options) as server:
+        with server.client() as client:
+            wait_until(lambda: not client.info("persistence")["loading"])
         yield server
 
 
