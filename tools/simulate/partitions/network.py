@@ -35,6 +35,7 @@ class SpreadNetwork(Network):
         self._masters: Final = masters
         self._missing: Final[dict[Exchange, int]] = {}
         self._patient: Final[dict[Exchange, int]] = {}
+        self._dropped: Final[set[tuple[Exchange, int]]] = set()
         self._halted: Final[dict[int, list[tuple[Any, ...]]]] = {}
         self._rates += [(name, scenario.rates.get(name, 0.0)) for name in MORE_FAULTS]
 
@@ -99,7 +100,9 @@ class SpreadNetwork(Network):
     def _run(self, exchange: Exchange, server: int, places: Sequence[int], last: bool) -> None:
         """Let a server carry out commands; `last` for the last ones of its part."""
         masters, now, place = self._masters, self._timeline.now, exchange.place
-        if exchange.link.cut or server in masters.away:
+        if exchange.link.cut or server in masters.away or (exchange, server) in self._dropped:
+            # The rest of a part whose beginning found no server came over the same connection.
+            self._dropped.add((exchange, server))
             return
         if server in self._halted:
             self._halted[server].append((exchange, server, places, last))
