@@ -14,6 +14,7 @@ from types import SimpleNamespace, TracebackType
 from typing import Any, Final
 from zlib import crc32
 
+from keyweave.changes.unsettled import Fate
 from keyweave.exchange.apply import Attempt, Sending
 from keyweave.integrity import survey
 from keyweave.store import ledger, recent
@@ -79,7 +80,7 @@ class Seams:
         self._callers[id(member)] = member, f"{process}-{number}-{operation}"
         return member
 
-    def _sending(self, *commands: Any) -> Sending:
+    def _sending(self, *commands: Any, fate: Fate) -> Sending:
         """Make the plan of a batch, which notes whose effects it has."""
         shared, sharers = self._world.history.shared, self._sharers
 
@@ -91,7 +92,7 @@ class Seams:
                 if name == "attempt" and isinstance(value, Attempt):
                     shared[value.plan.op.encode()] = sharers
 
-        return Noting(*commands)
+        return Noting(*commands, fate=fate)
 
     def _random(self, size: int) -> bytes:
         task = self._world.active

@@ -160,6 +160,8 @@ def _commit_homed(
             _describe(error, changes)
             raise
         if isinstance(outcome, Applied):
+            if isinstance(trailer, Sending):
+                trailer.fate.applied = True
             remember_writes(context, changes, outcome, plan.op)
             yield from leave(context, [thing for change in changes for thing in leaving(change)])
             return None

@@ -14,7 +14,7 @@ import msgspec
 
 from keyweave.changes.answer import Outcome, Ticket
 from keyweave.changes.plan import Plan
-from keyweave.changes.unsettled import Unsettled
+from keyweave.changes.unsettled import Fate, Unsettled
 from keyweave.effects import Command, ConnectionFailure, Flow, Receipt, Reply, Send, ServerError
 from keyweave.errors import (
     CorruptDocumentError,
@@ -93,12 +93,14 @@ class Sending(Trailer):
         attempt: the plan on its way; None before it is first sent, and while homes are claimed for the next one.
         given_up: whether a caller left before the plan was sent, so that it must not be sent with the effects of that caller.
         receipt: whether the write was confirmed.
+        fate: what became of the plan, for callers that leave while the one that has sent it still removes homes.
     """
 
-    __slots__ = ("attempt", "given_up", "receipt")
+    __slots__ = ("attempt", "fate", "given_up", "receipt")
 
-    def __init__(self, *commands: Command) -> None:
+    def __init__(self, *commands: Command, fate: Fate | None = None) -> None:
         super().__init__(*commands)
+        self.fate: Final = fate or Fate()
         self.attempt: Attempt | None = None
         self.given_up = False
         self.receipt: Final = Receipt()

@@ -211,7 +211,7 @@ class _Part:
                 return
             trailer = unlock_trailer(context, queue.lock) if queue.lock is not None else None
             batch.finish(context, self._entity)
-            batch.sending = Sending(*(trailer.commands if trailer is not None else ()))
+            batch.sending = Sending(*(trailer.commands if trailer is not None else ()), fate=batch.fate)
         sending = batch.sending
         try:
             refusal = yield from self._commit(queue, batch, sending)
