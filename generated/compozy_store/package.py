@@ -21,6 +21,7 @@ PACKAGE = Package(
     entities=(API_KEY, TASK_STATE, USER, WORKFLOW_STATE),
     scripts=_scripts(
         "adopt",
+        "announce",
         "apply",
         "aside",
         "carry",

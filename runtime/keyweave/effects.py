@@ -192,8 +192,9 @@ class ConnectionFailure(Exception):
     The message names host and port, never a credential.
 
     Attributes:
-        reason: `connect`, `timeout`, `closed`, `pool`, `authentication`, or `deadline`: the operation's deadline has
-            passed, so the shell did not carry out the effect and carries out no further one.
+        reason: `connect`, `timeout`, `closed`, `pool`, `authentication`, `deadline`: the operation's deadline has
+            passed, so the shell did not carry out the effect and carries out no further one; or `moved`: the same, because partitions
+            were doubled.
         sent: whether the server may have received the commands.
     """
 

@@ -137,6 +137,7 @@ class Run:
             wall=self._wall,
             random=source,
             secret=source.randbytes,
+            timeout=self.scenario.timeout,
             direct=source.random() < 0.5,
         )
 
@@ -202,6 +203,10 @@ class Run:
     def places(self) -> list[tuple[Database, Partition]]:
         """Every partition, with the data of its server."""
         return [(self.node.database, self.reader.keyspace.partitions()[0])]
+
+    def is_row(self, partition: Partition, name: str, document: bytes) -> bool:
+        """Whether a document in a partition is a row of its entity, and no copy."""
+        return True
 
     def catch_up(self) -> None:
         """Set the server's clock forward to what it has shown, if it was set back."""

@@ -9,7 +9,7 @@
 --@ argument 4     number    number of partitions for which this one has its rows from here on, or empty
 --@ argument 5..   present   the suffixes that the clock may have now, `begun` for a clock without one, and `none` for no clock
 --@ reply    DONE   clock  as it is from here on
---@ reply    SPLIT  clock  it has another suffix, the partition has more already, or it was to stand still until now and does no more; nothing was changed
+--@ reply    SPLIT  clock  it has another suffix, the partition has so many already, or it was to stand still until now and does no more; nothing was changed
 --@ reply    CORRUPT key   the clock holds something that Keyweave did not write
 --@ include  doubling
 --@ include  permission
@@ -20,7 +20,8 @@ if not revision then
   return { 'CORRUPT', 1 }
 end
 local number = tonumber(redis.call('HGET', KEYS[2], 'partitions') or 1)
-local refused = not number or number > tonumber(ARGV[1])
+local begins = string.find(ARGV[2], ' copy', 1, true) or string.find(ARGV[2], ' frozen', 1, true)
+local refused = not number or number > tonumber(ARGV[1]) or begins and number == tonumber(ARGV[1])
 local name, permitted, at = text and (suffix == '' and 'begun' or suffix) or 'none', false, 5
 while ARGV[at] do
   permitted = permitted or name == ARGV[at] and (phase ~= 'copy' or not string.find(name, 'frozen', 1, true) or ARGV[4] == '')

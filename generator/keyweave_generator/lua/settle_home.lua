@@ -4,12 +4,14 @@
 --@ key      2     homes     hash of homes: name -> place and epoch
 --@ key      3     fence     of the key or unique value
 --@ key      4     changed   hash of what changed while rows are copied
+--@ key      5     row       document of the row
 --@ argument 1     suffix    that the clock must have
 --@ argument 2     name      the key or unique value
 --@ argument 3     place     of the row
 --@ argument 4     life      milliseconds for which a fence stands
 --@ argument 5     noted     field of `changed` that stands for the home
---@ reply    DONE         the home names the place
+--@ argument 6     head      what the document begins with: a row that was written since is noted, and gets its home later
+--@ reply    DONE         the home names the place, or the row was written since
 --@ reply    SPLIT  clock  the clock has another suffix; nothing was changed
 --@ include  doubling
 
@@ -17,6 +19,9 @@ local text, suffix = redis.call('GET', KEYS[1]) or '', ARGV[1]
 local last = parse_clock(text)
 if not last or string.sub(text, -#suffix) ~= suffix then
   return { 'SPLIT', text }
+end
+if redis.call('GETRANGE', KEYS[5], 0, #ARGV[6] - 1) ~= ARGV[6] then
+  return { 'DONE' }
 end
 local home = redis.call('HGET', KEYS[2], ARGV[2])
 local place, epoch = string.match(home or '', '^(%d+) (%d+)$')

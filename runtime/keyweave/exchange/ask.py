@@ -120,6 +120,12 @@ def failure_error(context: Context, failure: ConnectionFailure) -> KeyweaveError
         late = StoreTimeoutError(f"an operation on the server at {context.address} took longer than {limit}")
         late.__cause__ = failure
         return late
+    if failure.reason == "moved":
+        moved = StoreUnavailableError(
+            f"an operation on the server at {context.address} could not go on: {failure}; try again"
+        )
+        moved.__cause__ = failure
+        return moved
     if failure.reason == "timeout":
         late = StoreTimeoutError(f"the server at {context.address} did not answer in time")
         late.__cause__ = failure
@@ -128,11 +134,11 @@ def failure_error(context: Context, failure: ConnectionFailure) -> KeyweaveError
 
 
 def out_of_time(error: BaseException) -> bool:
-    """Return whether the error, or its cause, is that the operation's deadline has passed."""
+    """Return whether the error, or its cause, is that nothing more is sent for the operation: its deadline has passed, or rows have moved."""
     cause = error.__cause__
     while cause is not None and not isinstance(cause, ConnectionFailure):
         cause = cause.__cause__
-    return cause is not None and cause.reason == "deadline"
+    return cause is not None and cause.reason in ("deadline", "moved")
 
 
 class Backoff:

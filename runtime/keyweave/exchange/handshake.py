@@ -149,10 +149,7 @@ def _spread(context: Context, numbers: dict[str, int], targets: dict[str, int]) 
 
 def _moved(context: Context, group: str, target: int) -> Flow[frozenset[int]]:
     """Return the numbers of the partitions whose twins have their rows, while a group is being doubled."""
-    half = target // 2
-    if context.keyspace.number(group) < half:
-        context.keyspace.spread(context.keyspace.numbers | {group: half})
-    partitions = [context.keyspace.at(group, index) for index in range(half)]
+    partitions = context.keyspace.first(group, target // 2)
     replies = yield from ask(context, tuple(("HGET", each.schema, PARTITIONS) for each in partitions))
     return frozenset(
         each.index

@@ -320,6 +320,18 @@ class Keyspace:
             found = self._partitions[group][index] = Partition(self._prefix, group, index, self._stored)
         return found
 
+    def first(self, group: str, count: int) -> list[Partition]:
+        """Return so many partitions of `group`, also if there are more than this keyspace knows of."""
+        known = self._partitions[group]
+        return [
+            (
+                self.at(group, index)
+                if index < len(known)
+                else Partition(self._prefix, group, index, self._stored)
+            )
+            for index in range(count)
+        ]
+
     def holder(self, group: str, place: int) -> Partition:
         """Return the partition of `group` that holds the rows of a place; see `keyweave.keyspace.spread.place_of`."""
         index, doubling = place & (len(self._partitions[group]) - 1), self.doublings.get(group)

@@ -97,6 +97,7 @@ def prepare(
         settings.address,
         _lifetimes(package, retention or {}),
         _by_script() if reads else NO_READS,
+        timeout=settings.timeout,
         encrypted=settings.encrypted,
         local=settings.local,
         durability=durability,

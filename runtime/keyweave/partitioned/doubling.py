@@ -11,11 +11,15 @@ from typing import Any, Final
 from keyweave.effects import Flow
 from keyweave.exchange.doubling import again
 from keyweave.exchange.together import caught
+from keyweave.homes.home import Homed, is_located
+from keyweave.homes.misplaced import remove_misplaced
+from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry
 from keyweave.model.record import Record
+from keyweave.partitioned.inside import inside
 from keyweave.partitioned.router import PartitionRouter
-from keyweave.read.get import find, get_many
+from keyweave.read.get import get_many
 from keyweave.read.query import Query
 from keyweave.store.context import Context
 from keyweave.write.delete import discard
@@ -41,6 +45,20 @@ class DoublingRouter(PartitionRouter):
         """Run a flow in the partition of the row with one key."""
         one = super().row
         return again(context, lambda inner: one(flow, inner, entity, key, *rest, **options))
+
+    def _run(
+        self,
+        flow: Callable[..., Flow[Any]],
+        context: Context,
+        partition: Partition,
+        entity: Entity[Any],
+        key: str,
+        *rest: Any,
+        **options: Any,
+    ) -> Flow[Any]:
+        if not is_located(entity):
+            partition = yield from _without(context, partition, Homed(entity, "", key))
+        return (yield from super()._run(flow, context, partition, entity, key, *rest, **options))
 
     def record(
         self,
@@ -86,8 +104,8 @@ class DoublingRouter(PartitionRouter):
         if flow is save_many:
             return save(context, entity, each)
         if flow is delete_many:
-            return discard(context, entity, each)
-        return find(context, entity, each, **options)
+            return discard(context, entity, each, **options)
+        return self.row(_one_of_several, context, entity, each, **options)
 
     def claim(
         self,
@@ -98,7 +116,14 @@ class DoublingRouter(PartitionRouter):
     ) -> Flow[Any]:
         """Look a unique value up in the partition that its home names."""
         one = super().claim
-        return again(context, lambda inner: one(flow, inner, entity, claim))
+
+        def looking(inner: Context, kind: Entity[Any], claimed: ClaimEntry) -> Flow[Any]:
+            partition = inner.partition(kind)
+            thing = Homed(kind, claimed.unique, claimed.value)
+            other = yield from _without(inner, partition, thing)
+            return (yield from flow(inner if other is partition else inside(inner, other), kind, claimed))
+
+        return again(context, lambda inner: one(looking, inner, entity, claim))
 
     def query(self, flow: Callable[..., Flow[Any]], context: Context, query: Query, *rest: Any) -> Flow[Any]:
         """Run a flow that answers a query in the partitions that can have its rows."""
@@ -116,6 +141,25 @@ class DoublingRouter(PartitionRouter):
         """Count the groups of a view in the partitions that can have its rows."""
         one = super().groups
         return again(context, lambda inner: one(flow, inner, entity, view, values))
+
+
+def _without(context: Context, partition: Partition, thing: Homed) -> Flow[Partition]:
+    """Return a partition that answers what concerns a key or unique value, without the row that has moved from it.
+
+    A user that may only read has the answer of the twin. It has no row either: the home names the partition, or there is none.
+    """
+    clear = yield from remove_misplaced(inside(context, partition), partition, [thing], reading=True)
+    if clear:
+        return partition
+    assert context.doubling is not None
+    half = context.doubling[partition.group].half
+    return context.keyspace.at(partition.group, partition.index + half)
+
+
+def _one_of_several(context: Context, entity: Entity[Any], key: str, **options: Any) -> Flow[Any]:
+    """Return the row of one key, as `get_many` returns it."""
+    (found,) = yield from get_many(context, entity, [key], **options)
+    return found
 
 
 DOUBLING_ROUTER: Final = DoublingRouter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from keyweave.document.head import HEAD_LENGTH
 from keyweave.effects import Flow, Word
 from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import ask, ask_scripts
@@ -40,6 +41,11 @@ class Row:
         self.place = place_in(parsed.entity, record)
         self.revision, self.created, self.expires = head.revision, head.created, head.expires
 
+    @property
+    def head(self) -> bytes:
+        """What the document begins with; no other state of the row has the same."""
+        return self.document[:HEAD_LENGTH]
+
 
 class Carry:
     """Commands for one partition, which run there in one step."""
@@ -47,7 +53,7 @@ class Carry:
     def __init__(self, partition: Partition, suffix: str) -> None:
         self._partition: Final = partition
         self._suffix: Final = suffix
-        self._keys: dict[str, int] = {partition.clock: 1}
+        self._keys: dict[str, int] = {partition.clock: 1, partition.changed: 2}
         self._words: list[Word] = []
 
     def add(self, verb: str, key: str, *words: Word) -> None:
@@ -55,10 +61,9 @@ class Carry:
         number = self._keys.setdefault(key, len(self._keys) + 1)
         self._words += (2 + len(words), verb, number, *words)
 
-    @property
-    def call(self) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
-        """Keys and arguments of the script `carry`."""
-        return tuple(self._keys), (self._suffix, *self._words)
+    def call(self, batch: int) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
+        """Return keys and arguments of the script `carry`."""
+        return tuple(self._keys), (self._suffix, batch, *self._words)
 
     @property
     def empty(self) -> bool:
@@ -104,15 +109,23 @@ class Carry:
             self.add("zadd", partition.view(name, entry.view, entry.values), score, entry.member)
 
 
-def carry(context: Context, carries: Sequence[Carry]) -> Flow[None]:
+def carry(context: Context, carries: Sequence[Carry], pair: Pair | None = None) -> Flow[None]:
     """Run commands in partitions.
+
+    Args:
+        pair: whose twin the commands fill: they do nothing there when they arrive behind what is sent after them.
 
     Raises:
         OvertakenError: another process has taken the repartition over.
     """
-    calls = [each.call for each in carries if not each.empty]
-    for start in range(0, len(calls), _KEYS):
-        replies = yield from ask_scripts(context, "carry", tuple(calls[start : start + _KEYS]))
+    wanted = [each for each in carries if not each.empty]
+    for start in range(0, len(wanted), _KEYS):
+        batch = 0
+        if pair is not None:
+            pair.batch += 1
+            batch = pair.batch
+        calls = tuple(each.call(batch) for each in wanted[start : start + _KEYS])
+        replies = yield from ask_scripts(context, "carry", calls)
         if any(reply[0] != b"DONE" for reply in replies):
             raise OvertakenError
 
@@ -159,7 +172,7 @@ def copy_rows(context: Context, pair: Pair, parsed: Sequence[ParsedKey]) -> Flow
                 assert each.entity is not None
                 step.add("del", pair.twin.document(each.entity.name, each.rest))
             carries.append(step)
-        yield from carry(context, carries)
+        yield from carry(context, carries, pair)
         if pair.half == 1:
             yield from _give_homes(context, pair, part, now)
     return len(parsed)
@@ -181,10 +194,11 @@ def _give_homes(
         for thing in things:
             homes = source.homes(entity.name, thing.unique)
             fence = source.fence(entity.name, thing.unique, thing.value)
+            life, field = FENCE_LIFE * 1000, noted(homes, thing.value)
             calls.append(
                 (
-                    (source.clock, homes, fence, source.changed),
-                    (pair.phase, thing.value, row.place, FENCE_LIFE * 1000, noted(homes, thing.value)),
+                    (source.clock, homes, fence, source.changed, each.key),
+                    (pair.phase, thing.value, row.place, life, field, row.head),
                 )
             )
     for start in range(0, len(calls), _KEYS):
@@ -208,7 +222,7 @@ def copy_fences(context: Context, pair: Pair, keys: Sequence[str]) -> Flow[None]
             step.add("hset", name, "epoch", epoch)
             step.add("pexpireat", name, ends)
             carries.append(step)
-    yield from carry(context, carries)
+    yield from carry(context, carries, pair)
 
 
 def copy_homes(context: Context, pair: Pair, key: str, values: Sequence[str]) -> Flow[None]:
@@ -224,7 +238,14 @@ def copy_homes(context: Context, pair: Pair, key: str, values: Sequence[str]) ->
                 step.add("hset", name, value, home)
             else:
                 step.add("hdel", name, value)
-        yield from carry(context, [step])
+        yield from carry(context, [step], pair)
+
+
+def copy_registry(context: Context, pair: Pair, fields: Sequence[Word]) -> Flow[None]:
+    """Give the twin what the registry of the partition says of its indexes: names and values in turn."""
+    step = Carry(pair.twin, pair.filling)
+    step.add("hset", pair.twin.schema, *fields)
+    yield from carry(context, [step], pair)
 
 
 def copy_all(context: Context, pair: Pair, locator: Locator, progress: Any) -> Flow[None]:
@@ -301,6 +322,8 @@ def clean(context: Context, pair: Pair, locator: Locator, progress: Any) -> Flow
             if row is not None and row.place & pair.half:
                 assert each.entity is not None
                 step = Carry(pair.source, pair.moved)
+                # A client may have removed it since, and written another row of this key, which stays.
+                step.add("same", each.key, row.head)
                 step.remove_row(each, row)
                 step.add("del", each.key)
                 carries.append(step)

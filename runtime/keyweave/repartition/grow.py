@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from keyweave.effects import Call, Command, Flow, Sleep
+from keyweave.effects import Call, Flow, Sleep
 from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.deadline import server_time
@@ -20,7 +20,7 @@ from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import Locator
 from keyweave.keyspace.spread import MOST_PARTITIONS, is_number_of_partitions
 from keyweave.model.entity import Package
-from keyweave.repartition.copy import OvertakenError, clean, copy_all, drain
+from keyweave.repartition.copy import OvertakenError, clean, copy_all, copy_registry, drain
 from keyweave.repartition.pair import Pair
 from keyweave.store.context import Context
 from keyweave.store.doubling import LEASE, PLAN_LIFE
@@ -157,13 +157,7 @@ def repartition(
     target = now.doubling or 2 * now.number
     while True:
         stage = Stage("waits until every open store knows", target // 2, target, waits=True)
-        time = yield from server_time(context, first)
-        commands: list[Command] = [
-            ("HSETNX", first.schema, ANNOUNCED, time),
-            ("HSET", first.schema, DOUBLING, target),
-            ("HGET", first.schema, ANNOUNCED),
-        ]
-        announced = int((yield from ask(context, tuple(commands)))[2])
+        announced = yield from _announce(context, first, target)
         yield from _wait(context, first, announced + int((lease + _MARGIN) * 1e6), stage, observe)
         yield from learn_numbers(context)
         yield from _double(context, group, target, observe, still)
@@ -175,9 +169,18 @@ def repartition(
         context, first, until, Stage("waits for late writes", target // 2, target, waits=True), observe
     )
     yield from _end(context, group, target)
-    yield from ask(context, (("HDEL", first.schema, DOUBLING, ANNOUNCED),))
+    yield from ask_script(context, "announce", (first.schema,), (target, ""))
     yield from learn_numbers(context)
     return True
+
+
+def _announce(context: Context, first: Partition, target: int) -> Flow[int]:
+    """Announce a doubling. Returns since when stores can know of one, in the server's time."""
+    time = yield from server_time(context, first)
+    reply = yield from ask_script(context, "announce", (first.schema,), (target, time))
+    if reply[0] != b"DONE":
+        raise OvertakenError
+    return int(reply[1])
 
 
 def _require_known_indexes(context: Context, group: str, now: Standing) -> Flow[None]:
@@ -222,11 +225,13 @@ def _double(context: Context, group: str, target: int, observe: Observer, still:
     locator = Locator(context.package, context.keyspace)
     token = yield from server_time(context, context.keyspace.at(group, 0))
     waiting, pairs = [], []
-    moved = context.keyspace.doublings[group].moved
+    known = context.keyspace.doublings.get(group)
+    if known is None or known.target != target:
+        raise OvertakenError
     for index in range(half):
         pair = Pair(context.keyspace.at(group, index), context.keyspace.at(group, half + index), half, token)
         pairs.append(pair)
-        if index not in moved:
+        if index not in known.moved:
             waiting.append(pair)
     (total,) = yield from ask(context, (("DBSIZE",),))
     stage = Stage("copies rows", half, target, total=int(total))
@@ -287,8 +292,7 @@ def _hand_over(context: Context, pair: Pair, locator: Locator, still: float) -> 
         for name in (CURSORS, DOUBLING, ANNOUNCED, PARTITIONS):
             fields.pop(name.encode(), None)
         if fields:
-            words = [word for field in fields.items() for word in field]
-            yield from ask(context, (("HSET", pair.twin.schema, *words),))
+            yield from copy_registry(context, pair, [word for field in fields.items() for word in field])
         revision = int(clock.split()[0])
         yield from _step(context, pair.twin, pair, pair.opened, revision, str(pair.target), pair.filling)
         moved = yield from _try_step(context, pair.source, pair, pair.moved, 0, str(pair.target), pair.phase)
@@ -301,7 +305,9 @@ def _hand_over(context: Context, pair: Pair, locator: Locator, still: float) -> 
             raise OvertakenError
         pair.frozen = 0
         yield from _step(context, pair.source, pair, pair.phase, 0, "", after)
-        yield from _step(context, pair.twin, pair, pair.filling, 0, "", pair.opened)
+        opened = pair.opened
+        pair.begin_again()
+        yield from _step(context, pair.twin, pair, pair.filling, 0, "", opened)
     raise ConfigurationError(
         f"group {pair.source.group}: what changes in a partition could not be copied in {_ATTEMPTS} attempts; run it again later"
     )

@@ -15,6 +15,7 @@ class Pair:
         twin: what gets the rows whose place has the bit `half`.
         half: number of partitions before.
         frozen: the server's time until which nothing changes in the partition, in microseconds; 0 before.
+        batch: number of the exchange that changed the twin last.
     """
 
     def __init__(self, source: Partition, twin: Partition, half: int, token: int) -> None:
@@ -22,7 +23,12 @@ class Pair:
         self.twin: Final = twin
         self.half: Final = half
         self.frozen = 0
-        self._token: Final = token
+        self.batch = 0
+        self._token = token
+
+    def begin_again(self) -> None:
+        """Give the twin other suffixes: what was sent to it before, and arrives only now, must not be carried out."""
+        self._token += 1
 
     @property
     def target(self) -> int:

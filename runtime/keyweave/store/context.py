@@ -46,6 +46,7 @@ class Context:
         wall: returns seconds, like `time.time`.
         random: source of jitter.
         secret: returns so many random bytes that cannot be guessed.
+        timeout: seconds that one exchange may take.
         encrypted: whether the connection uses TLS.
         local: whether the connection stays on this machine.
         clustered: whether partitions are spread over the masters of a cluster.
@@ -77,6 +78,7 @@ class Context:
     wall: Callable[[], float] = time.time
     random: random.Random = field(default_factory=random.Random)
     secret: Callable[[int], bytes] = token_bytes
+    timeout: float = 5.0
     encrypted: bool = False
     local: bool = True
     clustered: bool = False

@@ -11,7 +11,8 @@ from weakref import WeakSet
 from keyweave.effects import Flow
 from keyweave.errors import TenantNameError
 from keyweave.exchange.confirm import confirmed, require_confirmable
-from keyweave.exchange.handshake import handshake, learn_numbers
+from keyweave.exchange.handshake import handshake
+from keyweave.exchange.lease import lease_of
 from keyweave.expiry.tend import Pace
 from keyweave.health.connect import connect
 from keyweave.model.entity import Entity
@@ -19,7 +20,6 @@ from keyweave.opening.announce import announce
 from keyweave.opening.prepare import prepare
 from keyweave.read.strategy import BY_KEYS
 from keyweave.store.context import Context
-from keyweave.store.doubling import renewal_age
 from keyweave.store.durability import Durability, parse_durability
 from keyweave.store.tenants import KeptTenants
 from keyweave.sync.lazy_shell import LazyShell
@@ -91,10 +91,7 @@ class Session:
         if self.context.durability is not None and self.context.unit is None:
             run = self._confirming(run)
         if self.context.unit is None:
-            renew = partial(learn_numbers, self.context)
-            run = renewing(
-                run, self.shell, self.context.state, renewal_age(self.context.policy.deadline), renew
-            )
+            run = renewing(run, self.shell, lease_of(self.context, entity is not None))
         return watched_run(run, self.context, entity)
 
     def _confirming(self, run: Run) -> Run:

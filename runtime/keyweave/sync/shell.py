@@ -170,15 +170,43 @@ class Known(Protocol):
     known: float
 
 
-def renewing(
-    run: Callable[..., T], shell: Shell, state: Known, age: float, renew: Callable[[], Flow[None]]
-) -> Callable[..., T]:
-    """Return a function that runs flows like `run`, and `renew` before one of them if what it relies on is older than `age` seconds."""
-    monotonic = time.monotonic
+class Lease(Protocol):
+    """How long runs may rely on what their store has read; see `keyweave.exchange.lease`."""
+
+    @property
+    def state(self) -> Known:
+        """When it was read."""
+
+    @property
+    def age(self) -> float:
+        """Seconds after which it has to be read again before a run begins."""
+
+    @property
+    def budget(self) -> float | None:
+        """Seconds that a run may take, reading it again included; None: no limit."""
+
+    @property
+    def short(self) -> bool:
+        """Whether a run with a limit may take longer than the lease."""
+
+    def renew(self) -> Flow[None]:
+        """Read it again."""
+
+    def within(self, flow: Flow[T]) -> Flow[T]:
+        """Return a flow that reads it again on the way."""
+
+
+def renewing(run: Callable[..., T], shell: Shell, lease: Lease) -> Callable[..., T]:
+    """Return a function that runs flows like `run`, and renews the lease before one of them when it is too old."""
+    state, age, budget, short, monotonic = lease.state, lease.age, lease.budget, lease.short, time.monotonic
 
     def leased(flow: Flow[T], /, *about: str, until: float | None = None) -> T:
+        if short or (budget is None and until is None):
+            flow = lease.within(flow)
         if state.known and monotonic() - state.known > age:
-            shell.run(renew(), until=until)
+            if until is None and budget is not None:
+                until = monotonic() + budget
+            shell.run(lease.renew(), until=until)
         return run(flow, *about, until=until)
 
     return leased

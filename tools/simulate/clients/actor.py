@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from keyweave.effects import Effect
+from keyweave.exchange.lease import lease_of
 from keyweave.store.context import Context
 from keyweave.write.transact import transact
 from tools.simulate.history import Act, History
@@ -68,13 +69,26 @@ class Actor:
         part.outcome, part.error = outcome, error
 
     def call(self, flow: Program) -> Program:
-        """A call of a repository: the policy's deadline is its budget, as a session has it."""
+        """A call of a repository: the policy's deadline is its budget, as a session has it, also of what it learns before."""
         self.budget.until = self.context.monotonic() + self.context.policy.deadline
         self.act.calls += 1
         try:
-            return (yield from flow)
+            return (yield from self._leased(flow, bounded=True))
         finally:
             self.budget.until = None
+
+    def maintain(self, flow: Program) -> Program:
+        """A call of the store, which may take any time, as a session runs it."""
+        return self._leased(flow, bounded=False)
+
+    def _leased(self, flow: Program, *, bounded: bool) -> Program:
+        """Run a flow as `keyweave.sync.shell.renewing` does."""
+        lease, monotonic = lease_of(self.context, bounded), self.context.monotonic
+        if lease.short or not bounded:
+            flow = lease.within(flow)
+        if lease.state.known and monotonic() - lease.state.known > lease.age:
+            yield from lease.renew()
+        return (yield from flow)
 
     def transact(self, closure: Callable[[Context], Program]) -> Program:
         """A transaction. Its closure is a program that is given the transaction's context, and may run again."""

@@ -39,5 +39,6 @@ def rows_of(run: Run) -> Rows:
     rows: Rows = {name: {} for name in run.package.entities}
     for database, partition in run.places():
         for (name, key), document in documents_of(database, partition.tag).items():
-            rows[name][key] = context.codecs[name].load(document)
+            if run.is_row(partition, name, document):
+                rows[name][key] = context.codecs[name].load(document)
     return rows

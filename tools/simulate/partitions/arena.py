@@ -13,6 +13,9 @@ from tools.simulate.clients.arena import generated
 SCHEMA: Final = Path(__file__).resolve().parent / "schema"
 GROUP: Final = "spread"
 PARTITIONS: Final = 4
+MOST: Final = 8
+"""The most partitions that a doubling ends with."""
+
 SERVERS: Final = 3
 
 OWNERS: Final = ("o0", "o2", "o4", "o8", "o1")

@@ -14,10 +14,13 @@ from keyweave.errors import KeyweaveError
 from keyweave.expiry.sweep import sweep
 from keyweave.homes.home import Homed, has_homes, is_located, read_home
 from keyweave.integrity.check import check
+from keyweave.keyspace.keys import Keyspace
+from keyweave.keyspace.spread import place_of
 from keyweave.model.entry import ClaimEntry
 from keyweave.read.get import find, find_by, get_many
 from keyweave.read.query import view_query
 from keyweave.read.query_page import page
+from keyweave.repartition.grow import repartition
 from keyweave.store.context import Context
 from keyweave.write.delete import discard
 from keyweave.write.save import create
@@ -27,7 +30,7 @@ from tools.simulate.judge.check_outcomes import check_outcomes
 from tools.simulate.judge.check_promises import check_promises
 from tools.simulate.judge.check_registers import check_registers
 from tools.simulate.judge.rows import Rows, rows_of
-from tools.simulate.partitions.arena import CODES, ITEMS, OWNERS, PARTS, TICKETS
+from tools.simulate.partitions.arena import CODES, GROUP, ITEMS, OWNERS, PARTS, TICKETS
 from tools.simulate.server.node import Node
 
 if TYPE_CHECKING:
@@ -42,68 +45,96 @@ class _Watched(NamedTuple):
     Attributes:
         thing: what it is.
         places: of each partition the server, and the document or the hash of claims.
-        home: the server and the hash of its home; None for a key from which its partition follows.
+        homes: of each partition the server, and the hash of homes; None for a key from which its partition follows.
     """
 
     thing: Homed
     places: list[tuple[Node, bytes]]
-    home: tuple[Node, bytes] | None
+    homes: list[tuple[Node, bytes]] | None
 
 
 class Watch:
     """Looks at the servers after each step."""
 
-    def __init__(self, run: SpreadRun, context: Context) -> None:
+    def __init__(self, run: SpreadRun) -> None:
         self._run: Final = run
-        self._watched: Final = list(_watched(run, context))
+        self._watched: Final = list(_watched(run))
         self.broken = False
 
     def look(self) -> None:
         """Report the first thing that is wrong: every step is atomic, so nothing may be wrong at any moment."""
         if self.broken:
             return
+        spread = self._run.standing.keyspace()
+        grows, alone = self._run.first is not None, len(spread.holders(GROUP)) == 1
         for each in self._watched:
-            found = [number for number, place in enumerate(each.places) if _is_there(each.thing, *place)]
-            if not found:
+            there = [number for number, place in enumerate(each.places) if _is_there(each.thing, *place)]
+            found = there
+            if grows:
+                rows = [number for number in there if self._document(each, number) is not None]
+                found = [number for number in rows if self._is_row(each, number)]
+                there = rows
+            if not there:
                 continue
-            thing, home = each.thing, _home_of(each)
+            thing = each.thing
             name = (
                 f"{thing.entity.name}.{thing.unique} {thing.value}"
                 if thing.unique
                 else thing.entity.row(thing.value)
             )
-            if len(found) > 1:
+            if found != there and not spread.doublings:
+                self._complain("stray copy", f"{name} is in the partitions {there}, and belongs to {found}")
+            elif len(found) > 1:
                 self._complain(
                     "two owners" if thing.unique else "two rows", f"{name} is in the partitions {found}"
                 )
-            elif each.home is not None and home not in found:
-                self._complain("lost home", f"{name} is in partition {found[0]}, and its home is {home}")
+            elif found and each.homes is not None and not alone:
+                home = _home_of(each, spread)
+                if home not in found:
+                    self._complain("lost home", f"{name} is in partition {found[0]}, and its home is {home}")
+
+    def _document(self, each: _Watched, number: int) -> bytes | None:
+        """The document of the row in a partition; None for a claim whose row the server has freed."""
+        node, key = each.places[number]
+        stored = node.database.values.get(key)
+        if isinstance(stored, dict):
+            partition, thing = self._run.whole.at(GROUP, number), each.thing
+            owner = partition.document(thing.entity.name, stored[thing.value.encode()].decode())
+            stored = node.database.values.get(owner.encode())
+        return stored if isinstance(stored, bytes) else None
+
+    def _is_row(self, each: _Watched, number: int) -> bool:
+        """Whether a document is a row, and neither a copy before rows have moved nor what they left behind."""
+        run, document = self._run, self._document(each, number)
+        return document is not None and run.is_row(
+            run.whole.at(GROUP, number), each.thing.entity.name, document
+        )
 
     def _complain(self, checker: str, text: str) -> None:
         self.broken = True
         self._run.complain(checker, text)
 
 
-def _watched(run: SpreadRun, context: Context) -> Iterator[_Watched]:
-    partitions = context.keyspace.partitions()
+def _watched(run: SpreadRun) -> Iterator[_Watched]:
+    partitions = run.whole.partitions()
     servers = {partition: run.masters.node_of(partition) for partition in partitions}
 
-    def home(thing: Homed) -> tuple[Node, bytes]:
-        at = context.keyspace.partition(thing.entity.group, thing.value)
-        return run.masters.node_of(at), at.homes(thing.entity.name, thing.unique).encode()
+    def homes(thing: Homed) -> list[tuple[Node, bytes]]:
+        name = thing.entity.name
+        return [(servers[each], each.homes(name, thing.unique).encode()) for each in partitions]
 
     for name, keys in _NAMES.items():
         entity = run.package.entities[name]
         for key in keys:
             thing = Homed(entity, "", key)
             places = [(servers[each], each.document(name, key).encode()) for each in partitions]
-            yield _Watched(thing, places, None if is_located(entity) else home(thing))
+            yield _Watched(thing, places, None if is_located(entity) else homes(thing))
         for unique in entity.uniques:
             assert has_homes(entity, unique)
             for code in CODES:
                 thing = Homed(entity, unique, code)
                 places = [(servers[each], each.claims(name, unique).encode()) for each in partitions]
-                yield _Watched(thing, places, home(thing))
+                yield _Watched(thing, places, homes(thing))
 
 
 def _is_there(thing: Homed, node: Node, key: bytes) -> bool:
@@ -117,17 +148,20 @@ def _is_there(thing: Homed, node: Node, key: bytes) -> bool:
     return ends is None or ends * 1000 > node.database.now
 
 
-def _home_of(each: _Watched) -> int | None:
-    if each.home is None:
-        return None
-    node, key = each.home
+def _home_of(each: _Watched, spread: Keyspace) -> int | None:
+    """The partition that the home names, in the partition that has the home."""
+    assert each.homes is not None
+    node, key = each.homes[spread.holder(GROUP, place_of(each.thing.value)).index]
     homes = node.database.values.get(key)
     stored = homes.get(each.thing.value.encode()) if isinstance(homes, dict) else None
-    return read_home(stored).place % len(each.places) if stored is not None else None
+    return spread.holder(GROUP, read_home(stored).place).index if stored is not None else None
 
 
 def judge(run: SpreadRun) -> int:
-    """Judge a run; violations are reported to it. Returns how many histories were too long to decide."""
+    """Judge a run; violations are reported to it. Returns how many histories were too long to decide.
+
+    A doubling that is unfinished is judged as it is, and then completed.
+    """
     run.catch_up()
     context = run.opened()
     compare(run)
@@ -139,6 +173,7 @@ def judge(run: SpreadRun) -> int:
     if not run.violations:
         try:
             _finds(run, context, rows)
+            _completes(run, context, rows)
             _sweeps(run, context)
             _can_be_used(run, context)
         except KeyweaveError as error:
@@ -170,6 +205,19 @@ def _finds(run: SpreadRun, context: Context, rows: Rows) -> None:
     wanted = sorted(items, key=lambda key: (items[key].created_at, key), reverse=True)
     if pages != wanted:
         run.complain("page", f"pages have {pages}, and the partitions {wanted}")
+
+
+def _completes(run: SpreadRun, context: Context, rows: Rows) -> None:
+    """A doubling that was interrupted is completed by the next run of the command, and nothing but the place of rows changes."""
+    if not context.keyspace.doublings:
+        return
+    run.direct(repartition(context, GROUP, run.standing.keyspace().number(GROUP), lambda stage: None))
+    compare(run)
+    now = rows_of(run)
+    for name, records in rows.items():
+        if name != "Ticket" and records != now[name]:
+            run.complain("repartition", f"{name} were {records}, and are {now[name]}")
+    _finds(run, context, now)
 
 
 def _same(run: SpreadRun, what: str, found: Any, held: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from keyweave.effects import Sleep
 from keyweave.errors import (
     AlreadyExistsError,
+    ConfigurationError,
     ConflictError,
     KeyweaveError,
     NotFoundError,
@@ -20,6 +21,7 @@ from keyweave.read.get import find, find_by, get, get_many
 from keyweave.read.lock import find_for_update
 from keyweave.read.query import view_query
 from keyweave.read.query_page import page
+from keyweave.repartition.grow import repartition
 from keyweave.store.context import Context
 from keyweave.write.delete import discard
 from keyweave.write.delete_many import delete_many
@@ -28,7 +30,7 @@ from keyweave.write.save import change, create, save, upsert
 from tools.simulate.clients.actor import Actor, Program
 from tools.simulate.clients.programs_many import end_row, results_of, settle_each
 from tools.simulate.history import ABSENT, ANY, PRESENT, Act
-from tools.simulate.partitions.arena import kind
+from tools.simulate.partitions.arena import GROUP, kind
 from tools.simulate.partitions.menu import MENU
 
 
@@ -415,7 +417,15 @@ def rest(actor: Actor, seconds: float) -> Program:
 
 def sweep_(actor: Actor, limit: int) -> Program:
     """Remove rows past their deadline, and homes without a row."""
-    yield from sweep(actor.context, limit=limit)
+    yield from actor.maintain(sweep(actor.context, limit=limit))
+
+
+def repartition_(actor: Actor, to: int) -> Program:
+    """Double the partitions until there are so many. There may be more already, or another process may have taken over."""
+    try:
+        yield from repartition(actor.context, GROUP, to, lambda stage: None)
+    except ConfigurationError:
+        return
 
 
 def _named(name: str) -> Callable[..., Program]:
@@ -423,5 +433,8 @@ def _named(name: str) -> Callable[..., Program]:
     return found
 
 
-PROGRAMS: Final[dict[str, Callable[..., Program]]] = {dish.name: _named(dish.name) for dish in MENU}
-"""Every program by its name on the menu."""
+PROGRAMS: Final[dict[str, Callable[..., Program]]] = {
+    **{dish.name: _named(dish.name) for dish in MENU},
+    "repartition": repartition_,
+}
+"""Every program by its name on the menu, and what doubles the partitions."""

@@ -11,18 +11,20 @@ from typing import Final
 from keyweave.exchange.handshake import handshake
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Package
+from keyweave.partitioned.doubling import DOUBLING_ROUTER
 from keyweave.partitioned.router import ROUTER
 from keyweave.read.strategy import BY_SCRIPT
 from keyweave.store.context import Context
 from tools.simulate.network.events import Events
 from tools.simulate.network.network import Network
-from tools.simulate.partitions.arena import PARTITIONS, keyspace, spread
+from tools.simulate.partitions.arena import GROUP, MOST, PARTITIONS, keyspace, spread
 from tools.simulate.partitions.events import SpreadEvents
 from tools.simulate.partitions.judge import Watch, judge
 from tools.simulate.partitions.masters import Masters
 from tools.simulate.partitions.network import SpreadNetwork
 from tools.simulate.partitions.programs import PROGRAMS
-from tools.simulate.partitions.scenario import skews
+from tools.simulate.partitions.scenario import first_number, skews
+from tools.simulate.partitions.standing import Standing
 from tools.simulate.run import Played, Run
 from tools.simulate.scenario import Scenario
 from tools.simulate.server.database import Database
@@ -32,16 +34,21 @@ class SpreadRun(Run):
     """One scenario in the playing.
 
     Attributes:
-        whole: every partition.
+        first: the number of partitions when it begins; None where they are never doubled.
+        whole: every partition that there may be.
         masters: the servers.
+        standing: which of the partitions have rows.
     """
 
     programs = PROGRAMS
 
     def __init__(self, scenario: Scenario, package: Package, *, recording: bool = False) -> None:
-        self.whole: Final = keyspace(package, PARTITIONS)
+        self.first: Final = first_number(scenario.seed)
+        self.whole: Final = keyspace(package, PARTITIONS if self.first is None else MOST)
         self._skews: Final = skews(scenario.seed)
         self.masters: Final = Masters(self.whole, self._skews)
+        self.standing: Final = Standing(self.masters, self.whole, package)
+        self._wanted: dict[str, int] = {}
         super().__init__(scenario, package, recording=recording)
 
     def new_node(self) -> Masters:
@@ -73,7 +80,9 @@ class SpreadRun(Run):
             secret=source.randbytes,
             clustered=several,
             direct=not several and source.random() < 0.5,
-            routing=lambda doubling: ROUTER,
+            timeout=self.scenario.timeout,
+            wanted=self._wanted,
+            routing=lambda doubling: DOUBLING_ROUTER if doubling else ROUTER,
         )
 
     def opened(self) -> Context:
@@ -91,14 +100,21 @@ class SpreadRun(Run):
 
     def prepare(self) -> None:
         """Set the number of partitions, and watch from here on."""
+        self._wanted = {} if self.first is None else {GROUP: self.first}
         self.opened()
-        self.masters.look = Watch(self, self.reader).look
+        self._wanted = {}
+        self.masters.look = Watch(self).look
 
     def places(self) -> list[tuple[Database, Partition]]:
-        """Every partition, with the data of its server."""
-        return [
-            (self.masters.node_of(partition).database, partition) for partition in self.whole.partitions()
-        ]
+        """Every partition that has rows, with the data of its server."""
+        partitions = (self.whole if self.first is None else self.standing.keyspace()).partitions()
+        return [(self.masters.node_of(partition).database, partition) for partition in partitions]
+
+    def is_row(self, partition: Partition, name: str, document: bytes) -> bool:
+        """Whether a document in a partition is a row; see `Standing.has_row`."""
+        if self.first is None:
+            return True
+        return self.standing.has_row(self.reader, partition, self.package.entities[name], document)
 
     def ledger_ends(self, session: str) -> float:
         """Seconds until each server has dropped the ledger of a client; 0 if there is none."""

@@ -1,12 +1,16 @@
-"""What one run does with several partitions, as data that a seed makes. One run in four has all partitions on one server."""
+"""What one run does with several partitions, as data that a seed makes. One run in four has all partitions on one server.
+
+In one run in five the partitions are doubled meanwhile, once or several times, by one process or by two that take over from each other.
+"""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Final
 
 from tools.simulate.draws import chance
-from tools.simulate.partitions.arena import SERVERS
+from tools.simulate.partitions.arena import MOST, SERVERS
 from tools.simulate.partitions.events import KINDS
 from tools.simulate.partitions.menu import MENU
 from tools.simulate.partitions.network import MORE_FAULTS
@@ -14,6 +18,7 @@ from tools.simulate.scenario import (
     FAULTS,
     SECOND,
     Event,
+    Operation,
     ProcessPlan,
     Scenario,
     policy_of,
@@ -60,6 +65,8 @@ def scenario(seed: int) -> Scenario:
         processes=processes,
         events=_events(source) if faulty else (),
     )
+    if first_number(seed) is not None:
+        return _doubling(whole)
     return _standing(whole) if chance(seed, 33).random() < 0.1 else whole
 
 
@@ -72,6 +79,43 @@ def _standing(whole: Scenario) -> Scenario:
     return whole.without(
         processes=processes, policy=policy, rates={"stall": 0.15, "late request": 0.05}, events=()
     )
+
+
+def first_number(seed: int) -> int | None:
+    """The number of partitions when a run begins in which they are doubled; None for any other run."""
+    source = chance(seed, 35)
+    return source.choice((1, 2, 4)) if source.random() < 0.2 else None
+
+
+def _doubling(whole: Scenario) -> Scenario:
+    """The same with clients that act over more than a minute, while others double the partitions, or end doing it and begin again."""
+    source = chance(whole.seed, 36)
+    dishes = [dish for dish in MENU if source.random() < 0.5] or list(MENU)
+    number = source.randint(1, 4)
+    slowest = source.choice((1, 3, 5)) * SECOND
+    clients = [process_plan(source, each, dishes) for each in range(number)]
+    slowed = [_slowed(source, plan, slowest) for plan in clients]
+    for each in range(number, number + source.choice((1, 1, 2))):
+        runs = tuple(
+            Operation(place, "repartition", (source.choice((2, 4, MOST, MOST)),), _pause(source, SECOND))
+            for place in range(1, source.randint(2, 8))
+        )
+        slowed.append(ProcessPlan(each, 0.0, (runs,)))
+    events = tuple(replace(event, at=_pause(source, 30 * SECOND)) for event in whole.events)
+    events = tuple(sorted(events, key=lambda event: (event.at, event.number)))
+    return whole.without(processes=tuple(slowed), events=events)
+
+
+def _slowed(source: random.Random, plan: ProcessPlan, slowest: int) -> ProcessPlan:
+    tasks = tuple(
+        tuple(replace(each, pause=_pause(source, slowest)) for each in operations)
+        for operations in plan.tasks
+    )
+    return replace(plan, tasks=tasks)
+
+
+def _pause(source: random.Random, usual: int) -> int:
+    return int(source.expovariate(1 / usual))
 
 
 def skews(seed: int) -> list[int]:

@@ -126,7 +126,7 @@ class Interpreter:
         return [self._element(each) for each in found] if type(found) is tuple else [self._element(found)]
 
     def _call(self, verb: bytes, *words: Any) -> Any:
-        command = COMMANDS.get(verb)
+        command = COMMANDS.get(verb) or COMMANDS.get(verb.upper())
         if command is None:
             raise Refused(f"ERR Unknown Redis command called from script: {verb.decode()}")
         for word in words:

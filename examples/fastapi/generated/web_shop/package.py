@@ -21,6 +21,7 @@ PACKAGE = Package(
     entities=(CUSTOMER, ORDER, PRODUCT, TOKEN),
     scripts=_scripts(
         "adopt",
+        "announce",
         "apply",
         "aside",
         "carry",

@@ -21,6 +21,7 @@ PACKAGE = Package(
     entities=(CHANNEL_VALUE, CHECKPOINT, ITEM, TASK_WRITES, THREAD),
     scripts=_scripts(
         "adopt",
+        "announce",
         "apply",
         "aside",
         "carry",

@@ -16,7 +16,7 @@
 --
 -- Replies
 --   DONE   clock  as it is from here on
---   SPLIT  clock  it has another suffix, the partition has more already, or it was to stand still until now and does no more; nothing was changed
+--   SPLIT  clock  it has another suffix, the partition has so many already, or it was to stand still until now and does no more; nothing was changed
 --   CORRUPT key   the clock holds something that Keyweave did not write
 
 -- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
@@ -90,7 +90,8 @@ if not revision then
   return { 'CORRUPT', 1 }
 end
 local number = tonumber(redis.call('HGET', KEYS[2], 'partitions') or 1)
-local refused = not number or number > tonumber(ARGV[1])
+local begins = string.find(ARGV[2], ' copy', 1, true) or string.find(ARGV[2], ' frozen', 1, true)
+local refused = not number or number > tonumber(ARGV[1]) or begins and number == tonumber(ARGV[1])
 local name, permitted, at = text and (suffix == '' and 'begun' or suffix) or 'none', false, 5
 while ARGV[at] do
   permitted = permitted or name == ARGV[at] and (phase ~= 'copy' or not string.find(name, 'frozen', 1, true) or ARGV[4] == '')

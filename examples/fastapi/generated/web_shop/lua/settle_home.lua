@@ -7,6 +7,7 @@
 --   2     homes     hash of homes: name -> place and epoch
 --   3     fence     of the key or unique value
 --   4     changed   hash of what changed while rows are copied
+--   5     row       document of the row
 --
 -- ARGV
 --   1     suffix    that the clock must have
@@ -14,9 +15,10 @@
 --   3     place     of the row
 --   4     life      milliseconds for which a fence stands
 --   5     noted     field of `changed` that stands for the home
+--   6     head      what the document begins with: a row that was written since is noted, and gets its home later
 --
 -- Replies
---   DONE         the home names the place
+--   DONE         the home names the place, or the row was written since
 --   SPLIT  clock  the clock has another suffix; nothing was changed
 
 -- Server time in microseconds since 1970. Sixteen digits from 2001 until 2286, so a head has a fixed layout.
@@ -63,6 +65,9 @@ local text, suffix = redis.call('GET', KEYS[1]) or '', ARGV[1]
 local last = parse_clock(text)
 if not last or string.sub(text, -#suffix) ~= suffix then
   return { 'SPLIT', text }
+end
+if redis.call('GETRANGE', KEYS[5], 0, #ARGV[6] - 1) ~= ARGV[6] then
+  return { 'DONE' }
 end
 local home = redis.call('HGET', KEYS[2], ARGV[2])
 local place, epoch = string.match(home or '', '^(%d+) (%d+)$')
