@@ -82,7 +82,7 @@ def test_a_check_says_that_a_repartition_is_unfinished(monkeypatch: pytest.Monke
     namespace = ksuid()
     with opened(namespace, partitions={"deals": 2}) as world:
         world.account("a")
-        world.ask("HSET", world.context.keyspace.at("deals", 0).schema, "doubling", 4, "announced", 1)
+        world.ask("HSET", world.context.keyspace.at("deals", 0).schema, "doubling", 4)
         where = ("-p", "estate_store", "-u", server_url(), "-n", namespace)
         text = RUNNER.invoke(app, ["check", *where])
         assert text.exit_code == 0

@@ -7,26 +7,25 @@
 --
 -- ARGV
 --   1     target  number of partitions that there will be
---   2     time    server time in microseconds at which the doubling is announced; empty at its end
+--   2     what    `begins` or `ends`
 --
 -- Replies
---   DONE   announced  time of the announcement; it is earlier where another doubling went before
---   SPLIT             the group has other numbers; nothing was changed
+--   DONE   the registry says so
+--   SPLIT  the group has other numbers; nothing was changed
 
 local target = tonumber(ARGV[1])
 local doubling = tonumber(redis.call('HGET', KEYS[1], 'doubling') or 0)
-if ARGV[2] == '' then
+if ARGV[2] == 'ends' then
   if doubling == target then
-    redis.call('HDEL', KEYS[1], 'doubling', 'announced')
+    redis.call('HDEL', KEYS[1], 'doubling')
   end
-  return { 'DONE', '' }
+  return { 'DONE' }
 end
 if doubling ~= target then
   local number = tonumber(redis.call('HGET', KEYS[1], 'partitions') or 1)
   if number * 2 ~= target or doubling ~= 0 and doubling ~= number then
     return { 'SPLIT' }
   end
-  redis.call('HSETNX', KEYS[1], 'announced', ARGV[2])
   redis.call('HSET', KEYS[1], 'doubling', target)
 end
-return { 'DONE', redis.call('HGET', KEYS[1], 'announced') or ARGV[2] }
+return { 'DONE' }

@@ -122,7 +122,7 @@ def adopt(context: Context, partitions: list[Partition], registries: list[Regist
             # The store is open: its group may have been doubled since, and is not another one than the caller asked for.
             numbers[group] = number if registry.numbered or registry.current is not None else numbers[group]
             continue
-        if numbers[group] > 1:
+        if numbers[group] > 1 and not registry.numbered:
             continue
         wanted = context.wanted.get(group)
         if not registry.numbered:

@@ -24,7 +24,7 @@ from keyweave.repartition.copy import OvertakenError, clean, copy_all, copy_regi
 from keyweave.repartition.pair import Pair
 from keyweave.store.context import Context
 from keyweave.store.doubling import LEASE, PLAN_LIFE
-from keyweave.store.registry import ANNOUNCED, CURSORS, DOUBLING, PARTITIONS
+from keyweave.store.registry import CURSORS, DOUBLING, PARTITIONS
 
 _MARGIN: Final = 1.0
 """Seconds beyond a lease, for clocks that run at different speeds."""
@@ -155,32 +155,31 @@ def repartition(
     yield from _require_known_indexes(context, group, now)
     first = context.keyspace.at(group, 0)
     target = now.doubling or 2 * now.number
+    yield from _announce(context, first, target)
+    # By this process's own clock, which nobody sets. What an earlier run has waited is not known, so each run waits.
+    announced = context.monotonic()
+    stage = Stage("waits until every open store knows", target // 2, target, waits=True)
+    yield from _wait(context, announced + lease + _MARGIN, stage, observe)
     while True:
-        stage = Stage("waits until every open store knows", target // 2, target, waits=True)
-        announced = yield from _announce(context, first, target)
-        yield from _wait(context, first, announced + int((lease + _MARGIN) * 1e6), stage, observe)
         yield from learn_numbers(context)
         yield from _double(context, group, target, observe, still)
         if target >= to:
             break
         target *= 2
-    until = announced + int((lease + plan_life + _SLACK + _MARGIN) * 1e6)
-    yield from _wait(
-        context, first, until, Stage("waits for late writes", target // 2, target, waits=True), observe
-    )
+        yield from _announce(context, first, target)
+    stage = Stage("waits for late writes", target // 2, target, waits=True)
+    yield from _wait(context, announced + lease + plan_life + _SLACK + _MARGIN, stage, observe)
     yield from _end(context, group, target)
-    yield from ask_script(context, "announce", (first.schema,), (target, ""))
+    yield from ask_script(context, "announce", (first.schema,), (target, "ends"))
     yield from learn_numbers(context)
     return True
 
 
-def _announce(context: Context, first: Partition, target: int) -> Flow[int]:
-    """Announce a doubling. Returns since when stores can know of one, in the server's time."""
-    time = yield from server_time(context, first)
-    reply = yield from ask_script(context, "announce", (first.schema,), (target, time))
+def _announce(context: Context, first: Partition, target: int) -> Flow[None]:
+    """Announce a doubling. Stores know of it when they read the registry again."""
+    reply = yield from ask_script(context, "announce", (first.schema,), (target, "begins"))
     if reply[0] != b"DONE":
         raise OvertakenError
-    return int(reply[1])
 
 
 def _require_known_indexes(context: Context, group: str, now: Standing) -> Flow[None]:
@@ -198,10 +197,10 @@ def _require_known_indexes(context: Context, group: str, now: Standing) -> Flow[
             )
 
 
-def _wait(context: Context, first: Partition, until: int, stage: Stage, observe: Observer) -> Flow[None]:
-    """Wait until a time of the server, in microseconds."""
+def _wait(context: Context, until: float, stage: Stage, observe: Observer) -> Flow[None]:
+    """Wait until a time of this process's clock."""
     while True:
-        left = (until - (yield from server_time(context, first))) / 1e6
+        left = until - context.monotonic()
         stage.total = max(stage.total, int(left))
         stage.done = stage.total - int(max(left, 0))
         yield Call(observe, stage)
@@ -289,7 +288,7 @@ def _hand_over(context: Context, pair: Pair, locator: Locator, still: float) -> 
             pass
         clock, flat = yield from ask(context, (("GET", pair.source.clock), ("HGETALL", pair.source.schema)))
         fields = dict(zip(flat[0::2], flat[1::2], strict=True))
-        for name in (CURSORS, DOUBLING, ANNOUNCED, PARTITIONS):
+        for name in (CURSORS, DOUBLING, PARTITIONS):
             fields.pop(name.encode(), None)
         if fields:
             yield from copy_registry(context, pair, [word for field in fields.items() for word in field])

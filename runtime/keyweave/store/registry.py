@@ -13,7 +13,6 @@ them. A writer is the code of one schema, identified by the digest of its indexe
     partitions         number of partitions of the group for which this one has its rows: in the first one, and in those that a
                        doubling has changed; absent if there is one
     doubling           number of partitions that there will be, in the first one only, while they are doubled
-    announced          the server's time at which the doubling was announced, in microseconds
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ FINGERPRINT: Final = "fingerprint"
 CURSORS: Final = "cursors"
 PARTITIONS: Final = "partitions"
 DOUBLING: Final = "doubling"
-ANNOUNCED: Final = "announced"
 _INDEX: Final = "index:"
 _WRITER: Final = "writer:"
 _BEHIND: Final = "behind:"
@@ -69,7 +67,6 @@ class Registry:
         cursors: the secret that encrypts cursors, or None.
         partitions: number of partitions of the group.
         doubling: number of partitions that there will be, while they are doubled; 0 otherwise.
-        announced: the server's time at which that was announced, in microseconds.
         numbered: whether it is registered; a group with one partition has no number in its registry.
         behind: number of writes of each writer while it was not the current one, by the writer's digest.
     """
@@ -83,7 +80,6 @@ class Registry:
     partitions: int = 1
     numbered: bool = False
     doubling: int = 0
-    announced: int = 0
 
     def missed(self, stored: str) -> int:
         """Return the number of writes by writers that do not keep the index `stored`."""
@@ -117,8 +113,6 @@ def read_registry(flat: Sequence[bytes]) -> Registry:
                 registry.partitions, registry.numbered = int(value), True
             elif name == DOUBLING:
                 registry.doubling = int(value)
-            elif name == ANNOUNCED:
-                registry.announced = int(value)
             elif name.startswith(_INDEX):
                 registry.indexes[name.removeprefix(_INDEX)] = _state(value)
             elif name.startswith(_WRITER):

@@ -143,13 +143,14 @@ class Task:
         self._go(None, None)
 
     def _opening(self) -> Generator[Effect, Any, None]:
-        context = self.process.context
+        context, pause = self.process.context, 0.1
         while True:
             try:
                 yield from connect(context)
                 yield from handshake(context)
             except KeyweaveError:
-                yield Sleep(0.1)
+                yield Sleep(pause)
+                pause = min(2 * pause, 10.0)
             else:
                 return
 
