@@ -156,6 +156,8 @@ ON_PARTITIONS ?= tests/contract tests/partitioned tests/write/test_upsert.py tes
 test-partitions: $(STAMP) ## Run the contract on 16 partitions of a real cluster: 3 masters, 3 replicas
 	@echo "test-partitions: pytest, 16 partitions on a cluster of six servers"
 	@KEYWEAVE_TEST_CHANNEL=cluster KEYWEAVE_TEST_PARTITIONS=16 $(BIN)/python -m pytest -n 2 $(ON_PARTITIONS) $(TEST_ARGS)
+	@echo "test-partitions: pytest, 16 partitions of one server, half of which have been doubled"
+	@KEYWEAVE_TEST_PARTITIONS=16 KEYWEAVE_TEST_DOUBLING=1 $(BIN)/python -m pytest -n 2 tests/contract $(TEST_ARGS)
 
 test-browser: $(STAMP) ## Use the pages of the studio in a headless Chromium, from the PATH (Debian: apt install chromium)
 	@echo "test-browser: pytest, the studio in Chromium"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -20,8 +21,9 @@ from tests.fakes import fake_async_shell
 from tests.oracle.engine import PostgresEngine
 from tests.oracle.server import session_dsn
 from tests.over import opened_store
+from tests.repartition.midway import prepare_engine
 from tests.servers.managed import chosen_profile
-from tests.servers.partitions import chosen_partitions
+from tests.servers.partitions import are_doubled, chosen_partitions
 from tests.servers.running import chosen_server, server_url
 
 SERVER: Final = chosen_server()
@@ -56,6 +58,8 @@ async def empty_engine(
         where: dict[str, Any] = {"namespace": namespace, "retention": retention, **options}
         if chosen_partitions() > 1:
             where["partitions"] = {"execution": chosen_partitions()}
+        if are_doubled():
+            await asyncio.to_thread(prepare_engine, namespace, chosen_partitions())
         if chosen_channel() == "direct":
             async with Engine.open(server_url(), **where) as engine:
                 yield engine

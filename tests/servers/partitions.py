@@ -1,4 +1,7 @@
-"""How many partitions the group of executions has under test: `KEYWEAVE_TEST_PARTITIONS` says it, and the default is 1."""
+"""How many partitions the group of executions has under test: `KEYWEAVE_TEST_PARTITIONS` says it, and the default is 1.
+
+With `KEYWEAVE_TEST_DOUBLING=1` they are being doubled: half of them have given rows to their twins, and nobody goes on.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Final
 from keyweave.keyspace.spread import is_number_of_partitions
 
 CHOICE: Final = "KEYWEAVE_TEST_PARTITIONS"
+DOUBLED: Final = "KEYWEAVE_TEST_DOUBLING"
 
 
 def chosen_partitions(environment: Mapping[str, str] | None = None) -> int:
@@ -21,3 +25,8 @@ def chosen_partitions(environment: Mapping[str, str] | None = None) -> int:
     if not text.isascii() or not text.isdigit() or not is_number_of_partitions(int(text)):
         raise ValueError(f"{CHOICE}={text}: must be a power of two from 1 to 1024")
     return int(text)
+
+
+def are_doubled(environment: Mapping[str, str] | None = None) -> bool:
+    """Return whether the partitions under test are being doubled."""
+    return (os.environ if environment is None else environment).get(DOUBLED) == "1"
