@@ -125,6 +125,54 @@ MUTANTS: Final = (
         "yield from remove_vacant(context)",
         "pass",
     ),
+    Mutant(
+        "what fills a twin may arrive behind what was sent after it",
+        "lua:carry",
+        "batch < tonumber(redis.call('HGET', KEYS[2], suffix) or 0)",
+        "false",
+    ),
+    Mutant(
+        "a doubling that has ended begins again in one partition",
+        "lua:double",
+        "or begins and number == tonumber(ARGV[1])",
+        "",
+    ),
+    Mutant(
+        "what has moved is removed without comparing",
+        "keyweave.repartition.copy:clean",
+        'step.add("same", each.key, row.head)',
+        "pass",
+    ),
+    Mutant(
+        "rows change while the last of them are copied",
+        "keyweave.repartition.grow:_hand_over",
+        "pair.frozen = now + int(still * (attempt + 1) * 1e6)",
+        "pair.frozen = 0",
+    ),
+    Mutant(
+        "what has changed is not copied before the twin has the rows",
+        "keyweave.repartition.grow:_hand_over",
+        "while (yield from drain(context, pair, locator)):",
+        "while False:",
+    ),
+    Mutant(
+        "rows that have moved are found by their keys",
+        "keyweave.homes.misplaced:remove_misplaced",
+        "if not things or",
+        "if reading or not things or",
+    ),
+    Mutant(
+        "a store does not read the numbers of partitions again",
+        "keyweave.exchange.lease:Lease.renew",
+        "return learn_numbers(self._context)",
+        "from keyweave.exchange.deadline import server_time; return server_time(self._context, self._context.keyspace.partitions()[0])",
+    ),
+    Mutant(
+        "what takes long does not read the numbers of partitions again",
+        "keyweave.exchange.lease:within_lease",
+        "context.monotonic() - known > most",
+        "False",
+    ),
 )
 
 
