@@ -38,6 +38,7 @@ def test_a_script_declares_its_flags_so_that_a_refusal_comes_before_its_first_wr
             "unlock",
             "aside",
             "adopt",
+            "announce",
             "claim_home",
             "fence_home",
             "release_home",

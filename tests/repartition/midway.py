@@ -1,4 +1,4 @@
-"""Namespaces whose partitions are being doubled: some have given rows to their twins, the others have not, and nobody goes on."""
+"""Namespaces whose partitions are being doubled: some have given rows to their twins, the others have not, and no process goes on."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How many partitions the group of executions has under test: `KEYWEAVE_TEST_PARTITIONS` says it, and the default is 1.
 
-With `KEYWEAVE_TEST_DOUBLING=1` they are being doubled: half of them have given rows to their twins, and nobody goes on.
+With `KEYWEAVE_TEST_DOUBLING=1` they are being doubled: half of them have given rows to their twins, and no process goes on.
 """
 
 from __future__ import annotations

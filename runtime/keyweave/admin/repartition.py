@@ -36,7 +36,7 @@ Examples:
 
 The number is a power of two up to 1,024 and grows only. Half of the rows of each partition move to its twin in each doubling. Open
 stores go on: a write of a partition waits for a moment when its rows move, and everything is slower while rows are
-copied. The command first waits until every open store knows of it, about 20 seconds, and 15 more at the end. It may be interrupted at any
+copied. The command first waits until every open store knows of it, about 30 seconds, and 15 more at the end. It may be interrupted at any
 moment: everything works, `keyweave check` says that it is unfinished, and the same command goes on. Check the namespace before.
 
 Exit status: 0 the group has the number, 2 could not run.

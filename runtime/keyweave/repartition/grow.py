@@ -156,7 +156,7 @@ def repartition(
     first = context.keyspace.at(group, 0)
     target = now.doubling or 2 * now.number
     yield from _announce(context, first, target)
-    # By this process's own clock, which nobody sets. What an earlier run has waited is not known, so each run waits.
+    # By this process's own clock, which is never set. What an earlier run has waited is not known, so each run waits.
     announced = context.monotonic()
     stage = Stage("waits until every open store knows", target // 2, target, waits=True)
     yield from _wait(context, announced + lease + _MARGIN, stage, observe)

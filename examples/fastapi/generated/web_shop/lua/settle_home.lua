@@ -66,7 +66,7 @@ local last = parse_clock(text)
 if not last or string.sub(text, -#suffix) ~= suffix then
   return { 'SPLIT', text }
 end
-if redis.call('GETRANGE', KEYS[5], 0, #ARGV[6] - 1) ~= ARGV[6] then
+if redis.call('GETRANGE', KEYS[5], 0, string.len(ARGV[6]) - 1) ~= ARGV[6] then
   return { 'DONE' }
 end
 local home = redis.call('HGET', KEYS[2], ARGV[2])

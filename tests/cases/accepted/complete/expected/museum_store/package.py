@@ -21,6 +21,7 @@ PACKAGE = Package(
     entities=(DESK, EXHIBIT, GALLERY, TICKET, VISIT),
     scripts=_scripts(
         "adopt",
+        "announce",
         "apply",
         "aside",
         "carry",

@@ -21,6 +21,7 @@ PACKAGE = Package(
     entities=(NOTE,),
     scripts=_scripts(
         "adopt",
+        "announce",
         "apply",
         "aside",
         "carry",
