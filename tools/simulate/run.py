@@ -228,7 +228,7 @@ class Run:
             elif isinstance(effect, Call):
                 answer = effect.function(*effect.arguments)
             else:
-                self.timeline.now += int(effect.seconds * 1_000_000)
+                self.timeline.now += max(1, int(effect.seconds * 1_000_000))
 
     @cached_property
     def reader(self) -> Context:

@@ -23,6 +23,10 @@ from keyweave.effects import Call, Flow, Reply, Send, Sleep, Wait
 T = TypeVar("T")
 
 
+_PATIENCE: Final = 1.0
+"""Seconds beyond budget and timeout after which a reply counts as none: the process stood still, or its machine slept."""
+
+
 class Shell:
     """Runs flows on the event loop of its first run. Call `aclose`, or use it as an async context manager.
 
@@ -44,6 +48,7 @@ class Shell:
         self.channel: Final[AsyncChannel] = (
             open_channel(where, connection_factory) if isinstance(where, ConnectionSettings) else where
         )
+        self._patience: Final = self.channel.settings.timeout + _PATIENCE
 
     @property
     def settings(self) -> ConnectionSettings:
@@ -97,6 +102,9 @@ class Shell:
                             answer = await self.channel.exchange(
                                 effect.commands, wire.earlier(until, within), within
                             )
+                        if until is not None and time.monotonic() > until + self._patience + (within or 0.0):
+                            # What the reply says may rest on a lease that has ended.
+                            raise wire.stood_still()
                     elif type(effect) is Sleep:
                         if until is not None and time.monotonic() + effect.seconds >= until:
                             raise wire.deadline_passed()

@@ -33,6 +33,9 @@ from keyweave.store.registry import (
 )
 
 _REFUSED: Final = (StoreReadOnlyError, AuthenticationError)
+_LAPSED: Final = -1e9
+"""A monotonic time at which no lease of now was taken."""
+
 _ON_A_REPLICA: Final = frozenset({"READONLY"})
 
 
@@ -49,10 +52,11 @@ def handshake(context: Context) -> Flow[None]:
         CorruptDocumentError: a registry cannot be read.
         StoreUnavailableError: or a subclass.
     """
-    began = context.monotonic()
+    began, greeted = context.monotonic(), context.state.spreads
     partitions = context.keyspace.partitions()
     registries, written = yield from _read_with_clocks(context, partitions)
     if (yield from adopt(context, partitions, registries)):
+        greeted = context.state.spreads
         partitions = context.keyspace.partitions()
         registries, written = yield from _read_with_clocks(context, partitions)
     commands: list[Command] = []
@@ -81,6 +85,7 @@ def handshake(context: Context) -> Flow[None]:
                 registries = yield from read_registries(context, partitions)
                 _require_numbers(context, partitions, registries)
     context.state.known = began
+    context.state.greeted = greeted
     context.state.cursors = registries[0].cursors or context.state.cursors
     unbuilt = {
         index.name
@@ -144,6 +149,7 @@ def _spread(context: Context, numbers: dict[str, int], targets: dict[str, int]) 
     if numbers == context.keyspace.numbers and doublings == context.keyspace.doublings:
         return False
     context.spread(numbers, doublings)
+    context.state.spreads += 1
     return True
 
 
@@ -179,9 +185,13 @@ def learn_numbers(context: Context) -> Flow[None]:
                 numbers[partition.group] = int(number or 1)
         except ValueError:
             raise unreadable() from None
-    if (yield from _spread(context, numbers, targets)) and context.state.known:
-        yield from handshake(context)
+    yield from _spread(context, numbers, targets)
     if context.state.known:
+        if context.state.greeted != context.state.spreads:
+            context.state.known = (
+                _LAPSED  # if the handshake fails, the next operation begins with another one
+            )
+            yield from handshake(context)
         context.state.known = began
 
 

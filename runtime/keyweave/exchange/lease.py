@@ -11,7 +11,7 @@ from keyweave.effects import ConnectionFailure, Flow, Send
 from keyweave.errors import KeyweaveError
 from keyweave.exchange.handshake import learn_numbers
 from keyweave.store.context import Context
-from keyweave.store.doubling import longest_age, may_outlast, renewal_age
+from keyweave.store.doubling import LEASE, longest_age, may_outlast, renewal_age
 
 T = TypeVar("T")
 
@@ -54,7 +54,8 @@ def lease_of(context: Context, bounded: bool) -> Lease:
 def within_lease(context: Context, flow: Flow[T]) -> Flow[T]:
     """Run a flow, and read the numbers of partitions again before an exchange that would begin too late in the lease.
 
-    If there are other numbers, nothing more is sent for the flow: each of its exchanges fails, for the reason `moved`.
+    If there are other numbers, nothing more is sent for the flow: each of its exchanges fails, for the reason `moved`. So does one whose
+    reply came behind the end of the lease: it may have been sent there.
     """
     answer: Any = None
     failure: BaseException | None = None
@@ -75,6 +76,11 @@ def within_lease(context: Context, flow: Flow[T]) -> Flow[T]:
                     if moved is not None:
                         raise moved.copy()
                 answer = yield effect
+                if type(effect) is Send and moved is None and context.state.known:
+                    if context.monotonic() - context.state.known > LEASE:
+                        moved = yield from _relearn(context)  # this process stood still before the reply
+                    if moved is not None:
+                        raise ConnectionFailure(moved.reason, str(moved), sent=True)
             except GeneratorExit:
                 flow.close()
                 raise

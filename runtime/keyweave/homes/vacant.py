@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from keyweave.effects import Command, Flow
-from keyweave.exchange.ask import ask
+from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.together import together
 from keyweave.homes.claim import vacate
-from keyweave.homes.home import Home, Homed, has_homes, is_located, read_home
+from keyweave.homes.home import Home, Homed, has_homes, is_located, not_after, read_home
 from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
 
@@ -47,8 +47,11 @@ class VacantHomes:
         """Whether all homes were returned."""
         return not self._waiting
 
-    def read(self) -> Flow[list[tuple[Homed, Home]]]:
-        """Return the next ones. An insert that has just set a home may be about to write its row."""
+    def read(self) -> Flow[list[tuple[Partition, Homed, Home]]]:
+        """Return the next ones, with the partitions that hold them. An insert that has just set a home may be about to write its row.
+
+        A home in another partition than its own was set by a client that stood still while partitions were doubled. No client looks there.
+        """
         partition, kind = self._waiting[-1]
         key = partition.homes(kind.entity.name, kind.unique)
         (reply,) = yield from ask(self._context, (("HSCAN", key, self._cursor, "COUNT", _COUNT),))
@@ -64,7 +67,11 @@ class VacantHomes:
         there = yield from ask(
             self._context, tuple([presence(self._context, thing, home) for thing, home in homes])
         )
-        return [each for each, found in zip(homes, there, strict=True) if found is None or found == 0]
+        return [
+            (partition, thing, home)
+            for (thing, home), found in zip(homes, there, strict=True)
+            if not found or thing.at(self._context) is not partition
+        ]
 
 
 def presence(context: Context, thing: Homed, home: Home) -> Command:
@@ -87,4 +94,16 @@ def remove_vacant(context: Context) -> Flow[int]:
 def remove_next(context: Context, found: VacantHomes) -> Flow[int]:
     """Read the next homes, remove those without a row or unique value, and return their number."""
     vacant = yield from found.read()
-    return sum((yield from together(context, [vacate(context, thing) for thing, _ in vacant])))
+    flows = [
+        vacate(context, thing) if thing.at(context) is partition else _drop(context, partition, thing, home)
+        for partition, thing, home in vacant
+    ]
+    return sum((yield from together(context, flows)))
+
+
+def _drop(context: Context, partition: Partition, thing: Homed, home: Home) -> Flow[bool]:
+    """Remove a home from a partition that is not its own. Returns whether it was as it was read."""
+    key = partition.homes(thing.entity.name, thing.unique)
+    arguments = (thing.value, home.stored, not_after(context, partition))
+    reply = yield from ask_script(context, "release_home", (key,), arguments)
+    return bool(reply[0] == b"GONE")

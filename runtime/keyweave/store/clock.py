@@ -38,8 +38,10 @@ class ServerClock:
         self._reading = (micros, self._monotonic(), self._wall())
 
     def now(self) -> int:
-        """Return the estimated current time of the server, in microseconds since 1970."""
+        """Return the estimated current time of the server, in microseconds since 1970: this machine's, before the server's is known."""
         micros, at, _ = self._reading
+        if not micros:
+            return int(self._wall() * 1_000_000)
         return micros + int((self._monotonic() - at) * 1_000_000)
 
     def reliable(self, seconds: float = _FRESH) -> bool:

@@ -46,6 +46,8 @@ class StoreState:
         placings: what is kept for each partition, by its tag, in a store with several partitions of a group.
         homes: where rows were that this process met, in a store with several partitions of a group.
         known: the monotonic time at which the numbers of partitions were read last; 0 before they were.
+        spreads: how often other numbers of partitions were learned.
+        greeted: `spreads` when the last handshake began that came to its end; what it reads of partitions is unknown of later ones.
         names: the names of all keys of the namespace, where one scan has found those of many namespaces; None: each walk scans.
     """
 
@@ -72,6 +74,8 @@ class StoreState:
     placings: dict[str, Placing] = field(default_factory=dict)
     homes: KnownHomes = field(default_factory=KnownHomes)
     known: float = 0.0
+    spreads: int = 0
+    greeted: int = 0
     names: Sequence[bytes] | None = field(default=None, repr=False)
 
     def of_tenant(self, tenant: str, cursors: bytes, writes: int) -> StoreState:

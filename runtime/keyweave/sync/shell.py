@@ -24,6 +24,10 @@ from keyweave.sync.channel import open_channel
 T = TypeVar("T")
 
 
+_PATIENCE: Final = 1.0
+"""Seconds beyond budget and timeout after which a reply counts as none: the process stood still, or its machine slept."""
+
+
 class Shell:
     """Runs flows, blocking. Call `close`, or use it as a context manager.
 
@@ -42,6 +46,7 @@ class Shell:
         self.channel: Final[Channel] = (
             open_channel(where, connection_factory) if isinstance(where, ConnectionSettings) else where
         )
+        self._patience: Final = self.channel.settings.timeout + _PATIENCE
 
     @property
     def settings(self) -> ConnectionSettings:
@@ -103,6 +108,9 @@ class Shell:
                             answer = self.channel.exchange(
                                 effect.commands, wire.earlier(until, within), within
                             )
+                        if until is not None and time.monotonic() > until + self._patience + (within or 0.0):
+                            # What the reply says may rest on a lease that has ended.
+                            raise wire.stood_still()
                     elif type(effect) is Sleep:
                         if until is not None and time.monotonic() + effect.seconds >= until:
                             raise wire.deadline_passed()

@@ -12,6 +12,7 @@ from functools import partial
 from types import GeneratorType
 from typing import Any, Final, Protocol
 
+from keyweave.connection.direct.wire import stood_still
 from keyweave.effects import Call, ConnectionFailure, Effect, Send, Sleep, Wait
 from keyweave.errors import KeyweaveError, OutcomeUnknownError
 from keyweave.exchange.handshake import handshake
@@ -198,7 +199,14 @@ class Task:
     def answered(self, replies: list[Any]) -> None:
         """The exchange under way was answered."""
         self._exchange = None
-        self._go(replies, None)
+        until = self._budget.until
+        late = (
+            until is not None and self.process.monotonic() > until + self.process.world.scenario.timeout + 1.0
+        )
+        if late and self.act is not None:
+            self.failed(stood_still())
+        else:
+            self._go(replies, None)
 
     def failed(self, failure: BaseException) -> None:
         """The exchange under way failed."""

@@ -179,6 +179,13 @@ def deadline_passed() -> ConnectionFailure:
     return ConnectionFailure("deadline", "the operation's deadline has passed", sent=False)
 
 
+def stood_still() -> ConnectionFailure:
+    """Return the failure of an exchange whose reply came long after its time, because this process did not run."""
+    return ConnectionFailure(
+        "timeout", "this process stood still for longer than the exchange may take", sent=True
+    )
+
+
 def earlier(until: float | None, seconds: float) -> float:
     """Return the monotonic time in `seconds`, or `until` if that comes first."""
     end = time.monotonic() + seconds
