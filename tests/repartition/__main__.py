@@ -18,7 +18,7 @@ def main() -> None:
     given = parser.parse_args()
     # Stores and the command of this process share a short lease, within which their operations end.
     doubling.LEASE = 1.0  # type: ignore[misc]
-    lease.may_outlast = lambda *_: False  # type: ignore[assignment]
+    lease.may_outlast = lambda *_: False  # type: ignore[attr-defined]
     for seed in range(given.seed, given.seed + given.rounds):
         operations, rows, slowest = play(seed)
         sys.stdout.write(f"seed {seed}: {operations:,} operations, {rows} rows, slowest {slowest:.2f} s\n")
