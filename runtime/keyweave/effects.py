@@ -6,7 +6,7 @@ knows nothing about entities, plans or keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, overload
 
 import msgspec
@@ -195,12 +195,16 @@ class ConnectionFailure(Exception):
         reason: `connect`, `timeout`, `closed`, `pool`, `authentication`, or `deadline`: the operation's deadline has
             passed, so the shell did not carry out the effect and carries out no further one.
         sent: whether the server may have received the commands.
+        answers: replies of the servers that did answer, by the place of the command; empty if the commands go to one server.
     """
 
-    def __init__(self, reason: str, message: str, *, sent: bool) -> None:
+    def __init__(
+        self, reason: str, message: str, *, sent: bool, answers: Mapping[int, Reply] | None = None
+    ) -> None:
         super().__init__(message)
         self.reason: Final = reason
         self.sent: Final = sent
+        self.answers: Final[Mapping[int, Reply]] = answers or {}
 
     def copy(self) -> ConnectionFailure:
         """Return the same failure for another caller; raising an exception modifies its traceback."""

@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from keyweave.connection.redis_py.cluster import scan
+from keyweave.connection.redis_py.cluster.scan import AT_ONCE
 from keyweave.connection.redis_py.cluster.route import scanned_tag, slot_of, slot_of_tag, split_by_slot
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
@@ -20,13 +21,14 @@ T = TypeVar("T")
 _HOPS: Final = 8
 """Most redirections of one command in one exchange."""
 
-_AT_ONCE: Final = 32
-"""Most nodes that are asked at the same time."""
 
 _ASKING: Final[Command] = ("ASKING",)
 _READ_SLOTS: Final[Command] = ("CLUSTER", "SLOTS")
 _WITH_MANY_KEYS: Final = frozenset({"MGET", "UNLINK", "EXISTS"})
 _DENIED: Final = frozenset({"NOPERM", "NOAUTH", "WRONGPASS"})
+_NOT_CARRIED_OUT: Final = frozenset({"MOVED", "ASK", "CROSSSLOT"})
+_UNANSWERED: Final = object()
+"""Stands for the reply of a command that no node has answered yet."""
 
 
 class Exchange(NamedTuple):
@@ -55,15 +57,17 @@ class _Unit:
         slot: of the keys.
         has_key: whether a command has a key. Others go to any master, or any node, if the slot has none.
         asked: the node that imports the slot and has the keys already.
+        probe: for a SCAN of one slot, which is not redirected: a key that never exists, and is asked for before it.
     """
 
-    __slots__ = ("asked", "has_key", "places", "slot")
+    __slots__ = ("asked", "has_key", "places", "probe", "slot")
 
-    def __init__(self, places: list[int], slot: int | None) -> None:
+    def __init__(self, places: list[int], slot: int | None, probe: str | None = None) -> None:
         self.places: Final = places
         self.slot = slot
         self.has_key = True
         self.asked: Node | None = None
+        self.probe: Final = probe
 
 
 def deliver(
@@ -77,10 +81,10 @@ def deliver(
         first: the replies of a node that was sent the whole pipeline already.
 
     Raises:
-        ConnectionFailure: a node cannot be used.
+        ConnectionFailure: a node cannot be used. It has the answers of the others.
         ConfigurationError: a node is no node of a cluster.
     """
-    replies: list[Reply] = [None] * len(commands)
+    replies: list[Reply] = [_UNANSWERED] * len(commands)
     sent = first is not None
     waiting = _units(commands)
     try:
@@ -102,17 +106,27 @@ def deliver(
             for place in unit.places:
                 replies[place] = ServerError("TRYAGAIN the nodes of the cluster do not agree yet on a slot")
         for place, command in enumerate(commands):
-            if command[0] == "SCAN":
-                replies[place] = yield from _scan(slots, command)
+            if command[0] == "SCAN" and replies[place] is _UNANSWERED:
+                replies[place] = yield from _scan_all(slots, command)
             elif command[0] == "DBSIZE":
                 replies[place] = yield from _count(slots)
             elif _crosses(command, replies[place]):
                 replies[place] = yield from _split(slots, command)
     except ConnectionFailure as failure:
-        if sent and not failure.sent:
-            raise ConnectionFailure(failure.reason, str(failure), sent=True) from failure
-        raise
+        found = {place: reply for place, reply in enumerate(replies) if _answers(reply)}
+        if not found and not failure.answers and (failure.sent or not sent):
+            raise
+        raise ConnectionFailure(
+            failure.reason, str(failure), sent=sent or failure.sent, answers=found
+        ) from failure
     return replies
+
+
+def _answers(reply: Reply) -> bool:
+    """Return whether a reply says what became of the command."""
+    if type(reply) is ServerError:
+        return reply.code not in _NOT_CARRIED_OUT
+    return reply is not _UNANSWERED
 
 
 def _ask(
@@ -124,8 +138,8 @@ def _ask(
         ConnectionFailure: a node cannot be used.
     """
     groups = _by_node(slots, units, replies)
-    for start in range(0, len(groups), _AT_ONCE):
-        part = groups[start : start + _AT_ONCE]
+    for start in range(0, len(groups), AT_ONCE):
+        part = groups[start : start + AT_ONCE]
         exchanges = [
             Exchange(node, _words(commands, theirs, node, asking, slots)) for node, asking, theirs in part
         ]
@@ -158,7 +172,12 @@ def _units(commands: Sequence[Command]) -> list[_Unit]:
             inside.slot = slot if inside.slot is None else inside.slot
             inside = None if verb == "EXEC" else inside
             continue
-        if verb in ("SCAN", "DBSIZE"):
+        if verb == "DBSIZE":
+            continue
+        if verb == "SCAN":
+            tag = scanned_tag(command)
+            if tag is not None:
+                units.append(_Unit([place], slot_of_tag(tag), probe=f"{tag}:@moving"))
             continue
         unit = _Unit([place], slot)
         units.append(unit)
@@ -202,6 +221,8 @@ def _words(
     for unit in units:
         if asking:
             words.append(_ASKING)
+        if unit.probe is not None:
+            words.append(("EXISTS", unit.probe))
         words += [scan.command_for(commands[place], node, slots) for place in unit.places]
     return words
 
@@ -220,8 +241,10 @@ def _take(
         if asking:
             next(given)
         unit.asked = None
+        served = next(given) if unit.probe is not None else 0
         for place in unit.places:
-            replies[place] = scan.reply_of(commands[place], next(given), node, slots)
+            reply = scan.reply_of(commands[place], next(given), node, slots)
+            replies[place] = _scanned(served, reply) if unit.probe is not None else reply
             if type(replies[place]) is ServerError and replies[place].code == "CLUSTERDOWN":
                 slots.stale = True
 
@@ -312,10 +335,17 @@ def read_slots(slots: SlotMap, first: Node | None = None) -> Steps[None]:
 # -- scanning
 
 
-def _scan(slots: SlotMap, command: Command) -> Steps[Reply]:
-    tag = scanned_tag(command)
-    if tag is not None:
-        return (yield from _scan_slot(slots, command, tag))
+def _scanned(served: Reply, reply: Reply) -> Reply:
+    """Return the reply to a SCAN of one slot, given that to the question whether the node has the slot."""
+    if type(served) is not ServerError:
+        return reply
+    if served.code == "ASK":
+        return ServerError("TRYAGAIN the slot of these keys moves to another node")
+    return served
+
+
+def _scan_all(slots: SlotMap, command: Command) -> Steps[Reply]:
+    """Scan all masters, many of them at the same time, a step further."""
     mark = int(command[1])
     place = scan.Everywhere(mark)
     if not mark:
@@ -324,52 +354,52 @@ def _scan(slots: SlotMap, command: Command) -> Steps[Reply]:
         place = scan.Everywhere.beginning(slots)
     if not slots.masters:
         return ServerError("CLUSTERDOWN no node serves a slot")
-    node = slots.masters[place.position]
-    (reply,) = yield Exchange(node, (("SCAN", place.cursor, *command[2:]),))
-    if type(reply) is not list:
-        return reply
-    place.cursor = int(reply[0])
-    if not place.cursor:
-        place.position += 1
+    part = slots.masters[place.position : place.position + AT_ONCE]
+    asked = [(number, node) for number, node in enumerate(part) if place.cursor(number) is not None]
+    found = yield from _of_all(
+        [Exchange(node, (("SCAN", place.cursor(number) or 0, *command[2:]),)) for number, node in asked]
+    )
+    names: list[Reply] = []
+    for (number, _), (reply,) in zip(asked, found, strict=True):
+        if type(reply) is not list:
+            return reply
+        place.move(number, int(reply[0]))
+        names += reply[1]
+    if place.through(len(part)):
+        place.go_on(len(part))
         if place.position == len(slots.masters):
             yield from read_slots(slots)
             if place.version == slots.version:
-                return [b"0", *reply[1:]]
+                return [b"0", names]
             place = scan.Everywhere.beginning(slots)
-    return [place.mark, *reply[1:]]
+    return [place.mark, names]
 
 
-def _scan_slot(slots: SlotMap, command: Command, tag: str) -> Steps[Reply]:
-    """Scan the keys of one slot. SCAN is not redirected, so a key that never exists asks whether the node has the slot."""
-    slot = slot_of_tag(tag)
-    for _ in range(_HOPS):
-        node = slots.owner(slot)
-        if node is None:
-            slots.stale = True
-            return ServerError("CLUSTERDOWN no node serves the slot of these keys")
-        words = (("EXISTS", f"{tag}:@moving"), scan.command_for(command, node, slots))
-        served, reply = yield Exchange(node, words)
-        if type(served) is not ServerError:
-            return scan.reply_of(command, reply, node, slots)
-        if served.code == "ASK":
-            return ServerError("TRYAGAIN the slot of these keys moves to another node")
-        if served.code != "MOVED":
-            return served
-        unit = _Unit([0], slot)
-        _, moved = _redirected(slots, [unit], [served])
-        assert moved is not None
-        yield from _reread(slots, moved, [unit])
-    return ServerError("TRYAGAIN the nodes of the cluster do not agree yet on a slot")
+def _of_all(exchanges: list[Exchange]) -> Steps[list[list[Reply]]]:
+    """Carry out exchanges at the same time.
+
+    Raises:
+        ConnectionFailure: one of the nodes cannot be used.
+    """
+    found = (yield exchanges) if len(exchanges) > 1 else [(yield exchanges[0])]
+    for each in found:
+        if isinstance(each, ConnectionFailure):
+            raise ConnectionFailure(each.reason, str(each), sent=True) from each
+    return found  # type: ignore[no-any-return]
 
 
 def _count(slots: SlotMap) -> Steps[Reply]:
     """Return the number of keys of all masters."""
     total = 0
-    for node in slots.masters:
-        (reply,) = yield Exchange(node, (("DBSIZE",),))
-        if type(reply) is not int:
-            return reply
-        total += reply
+    masters = slots.masters
+    for start in range(0, len(masters), AT_ONCE):
+        found = yield from _of_all(
+            [Exchange(node, (("DBSIZE",),)) for node in masters[start : start + AT_ONCE]]
+        )
+        for (reply,) in found:
+            if type(reply) is not int:
+                return reply
+            total += reply
     return total
 
 
