@@ -12,12 +12,13 @@ from keyweave.effects import Call, Command, Flow
 from keyweave.errors import ConfigurationError, CorruptDocumentError
 from keyweave.evolution.build import SHOWN, Build
 from keyweave.exchange.ask import ask
+from keyweave.exchange.by_partition import Failures
 from keyweave.exchange.deadline import deadline_passed
 from keyweave.exchange.handshake import handshake, indexes_of, read_registries
 from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.integrity.check import begin, ignore_progress
 from keyweave.integrity.repair import reindex
-from keyweave.integrity.scan import Batches, Walk
+from keyweave.integrity.scan import Batches, KeyScan, Walk, each_scan, scans_at_once
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey
@@ -112,24 +113,33 @@ def _collisions(context: Context, build: Build, uniques: set[str], observe: Obse
     holders: dict[tuple[str, str], str] = {}
     colliding: set[tuple[str, str]] = set()
     progress = yield from begin(context, "unique values")
-    walk, batches = Walk(context, Locator(context.package, context.keyspace, entities)), Batches()
-    while not walk.done:
-        places = yield from walk.keys()
-        rows = [place for place in places if place.what is KeyKind.DOCUMENT]
-        for part in batches.of(rows):
-            claims = yield from _claims(context, part, batches)
-            for name, claim in claims:
-                place = (f"{name}.{claim.unique}", claim.value)
-                if place[0] not in uniques:
-                    continue
-                holder = holders.setdefault(place, claim.owner)
-                if holder != claim.owner:
-                    colliding.add(place)
-                    if len(build.colliding) < SHOWN:
-                        build.colliding.append((place[0], holder, claim.owner))
-        progress.keys += len(places)
-        progress.documents += len(rows)
-        yield Call(observe, progress)
+    locator, batches = Locator(context.package, context.keyspace, entities), Batches(scans_at_once(context))
+
+    def note(name: str, claim: ClaimEntry) -> None:
+        place = (f"{name}.{claim.unique}", claim.value)
+        if place[0] not in uniques:
+            return
+        holder = holders.setdefault(place, claim.owner)
+        if holder != claim.owner:
+            colliding.add(place)
+            if len(build.colliding) < SHOWN:
+                build.colliding.append((place[0], holder, claim.owner))
+
+    def visit(scan: KeyScan) -> Flow[None]:
+        walk = Walk(scan, locator)
+        while not walk.done:
+            places = yield from walk.keys()
+            rows = [place for place in places if place.what is KeyKind.DOCUMENT]
+            for part in batches.of(rows):
+                for name, claim in (yield from _claims(context, part, batches)):
+                    note(name, claim)
+            progress.keys += len(places)
+            progress.documents += len(rows)
+            yield Call(observe, progress)
+
+    failures = Failures(context)
+    yield from each_scan(context, visit, failures, strangers=False)
+    failures.raise_first()
     for name, _ in colliding:
         build.collisions[name] = build.collisions.get(name, 0) + 1
 

@@ -14,10 +14,11 @@ from keyweave.effects import Call, Command, Flow
 from keyweave.errors import ConfigurationError, CorruptDocumentError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask
+from keyweave.exchange.by_partition import Failures
 from keyweave.exchange.handshake import read_registries
 from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.integrity.check import begin, ignore_progress, locator_for
-from keyweave.integrity.scan import Batches, Walk
+from keyweave.integrity.scan import Batches, KeyScan, Walk, each_scan, scans_at_once
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey
@@ -58,16 +59,24 @@ def drop_index(context: Context, stored: str, *, observe: Observer | None = None
             f"(indexes that this code does not keep: {', '.join(sorted(known)) or 'none'})"
         )
     others = {name for registry in registries for name in registry.indexes}
-    walk = Walk(context, Locator(context.package, context.keyspace, others=others))
-    progress, dropped = (yield from begin(context, "drop")), 0
-    while not walk.done:
-        places = yield from walk.keys()
-        keys = [place.key for place in places if place.what is KeyKind.OTHER and place.label == stored]
-        if keys:
-            (gone,) = yield from ask(context, (("UNLINK", *keys),))
-            dropped += int(gone)
-        progress.keys += len(places)
-        yield Call(observe or ignore_progress, progress)
+    locator, dropped = Locator(context.package, context.keyspace, others=others), 0
+    progress = yield from begin(context, "drop")
+
+    def visit(scan: KeyScan) -> Flow[None]:
+        nonlocal dropped
+        walk = Walk(scan, locator)
+        while not walk.done:
+            places = yield from walk.keys()
+            keys = [place.key for place in places if place.what is KeyKind.OTHER and place.label == stored]
+            if keys:
+                (gone,) = yield from ask(context, (("UNLINK", *keys),))
+                dropped += int(gone)
+            progress.keys += len(places)
+            yield Call(observe or ignore_progress, progress)
+
+    failures = Failures(context)
+    yield from each_scan(context, visit, failures, strangers=False)
+    failures.raise_first()
     commands: tuple[Command, ...] = tuple(
         ("HDEL", partition.schema, index_field(stored)) for partition in holding
     )
@@ -107,20 +116,27 @@ def rewrite_documents(
             raise ConfigurationError(
                 f"{entity.name}.{kept[0]} is a field of this schema; it cannot be purged"
             )
-    walk, batches = Walk(context, locator), Batches()
+    batches = Batches(scans_at_once(context))
     progress = yield from begin(context, "documents")
-    while not walk.done:
-        places = yield from walk.keys()
-        rows = [place for place in places if place.what is KeyKind.DOCUMENT]
-        for part in batches.of(rows):
-            (documents,) = yield from ask(context, (("MGET", *[place.key for place in part]),))
-            batches.learn(documents)
-            for place, document in zip(part, documents, strict=True):
-                if document is not None:
-                    yield from _rewrite(context, rewrite, place, document, frozenset(purge), dry_run=dry_run)
-        progress.keys += len(places)
-        progress.documents += len(rows)
-        yield Call(observe or ignore_progress, progress)
+
+    def visit(scan: KeyScan) -> Flow[None]:
+        walk, gone = Walk(scan, locator), frozenset(purge)
+        while not walk.done:
+            places = yield from walk.keys()
+            rows = [place for place in places if place.what is KeyKind.DOCUMENT]
+            for part in batches.of(rows):
+                (documents,) = yield from ask(context, (("MGET", *[place.key for place in part]),))
+                batches.learn(documents)
+                for place, document in zip(part, documents, strict=True):
+                    if document is not None:
+                        yield from _rewrite(context, rewrite, place, document, gone, dry_run=dry_run)
+            progress.keys += len(places)
+            progress.documents += len(rows)
+            yield Call(observe or ignore_progress, progress)
+
+    failures = Failures(context)
+    yield from each_scan(context, visit, failures, strangers=False)
+    failures.raise_first()
 
 
 def _rewrite(

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from keyweave.connection.redis_py.cluster.deliver import Exchange, deliver, read_slots
+from keyweave.connection.redis_py.cluster.deliver import deliver
 from keyweave.connection.redis_py.cluster.route import only_slot, scanned_tag, slot_of, slot_of_tag
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
+from keyweave.connection.redis_py.cluster.steps import Exchange, read_slots
 from keyweave.effects import Command, ConnectionFailure, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.keyspace.keys import Keyspace, Namespace

@@ -6,47 +6,25 @@ other refusals, TRYAGAIN and CLUSTERDOWN among them, are replies: a flow decides
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from keyweave.connection.redis_py.cluster import scan
-from keyweave.connection.redis_py.cluster.scan import AT_ONCE
+from keyweave.connection.redis_py.cluster.everywhere import count_keys, scan_all
 from keyweave.connection.redis_py.cluster.route import scanned_tag, slot_of, slot_of_tag, split_by_slot
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
+from keyweave.connection.redis_py.cluster.steps import AT_ONCE, Exchange, Steps, read_slots
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
-from keyweave.errors import ConfigurationError
-
-T = TypeVar("T")
 
 _HOPS: Final = 8
 """Most redirections of one command in one exchange."""
 
 
 _ASKING: Final[Command] = ("ASKING",)
-_READ_SLOTS: Final[Command] = ("CLUSTER", "SLOTS")
 _WITH_MANY_KEYS: Final = frozenset({"MGET", "UNLINK", "EXISTS"})
-_DENIED: Final = frozenset({"NOPERM", "NOAUTH", "WRONGPASS"})
 _NOT_CARRIED_OUT: Final = frozenset({"MOVED", "ASK", "CROSSSLOT"})
 _UNANSWERED: Final = object()
 """Stands for the reply of a command that no node has answered yet."""
-
-
-class Exchange(NamedTuple):
-    """A pipeline for one node. The result is the replies, or the ConnectionFailure is thrown.
-
-    Attributes:
-        brief: whether it may take only as long as connecting may, because another node can be asked instead.
-    """
-
-    node: Node
-    commands: Sequence[Command]
-    brief: bool = False
-
-
-Step: TypeAlias = Exchange | list[Exchange]
-"""One exchange, or several that are under way at the same time: the result is then a list, with the replies of each or its failure."""
-
-Steps: TypeAlias = Generator[Step, Any, T]
 
 
 class _Unit:
@@ -107,9 +85,9 @@ def deliver(
                 replies[place] = ServerError("TRYAGAIN the nodes of the cluster do not agree yet on a slot")
         for place, command in enumerate(commands):
             if command[0] == "SCAN" and replies[place] is _UNANSWERED:
-                replies[place] = yield from _scan_all(slots, command)
+                replies[place] = yield from scan_all(slots, command)
             elif command[0] == "DBSIZE":
-                replies[place] = yield from _count(slots)
+                replies[place] = yield from count_keys(slots)
             elif _crosses(command, replies[place]):
                 replies[place] = yield from _split(slots, command)
     except ConnectionFailure as failure:
@@ -295,46 +273,6 @@ def _reread(slots: SlotMap, moved: Node, units: Sequence[_Unit]) -> Steps[None]:
             slots.move(slot, node)
 
 
-def read_slots(slots: SlotMap, first: Node | None = None) -> Steps[None]:
-    """Ask one node after the other for the slots until one answers. One caller at a time does so, others go on meanwhile.
-
-    Raises:
-        ConnectionFailure: none answers, and the slots were never read.
-        ConfigurationError: a node is no node of a cluster.
-    """
-    if slots.reading and slots.known:
-        return
-    slots.reading = True
-    error: ConnectionFailure | None = None
-    try:
-        for node in slots.candidates(first):
-            try:
-                (reply,) = yield Exchange(node, (_READ_SLOTS,), brief=True)
-            except ConnectionFailure as failure:
-                if failure.reason == "deadline":
-                    raise
-                error = error or failure
-                continue
-            if type(reply) is list:
-                slots.learn(reply, node)
-                return
-            if "cluster support disabled" in reply.message:
-                raise ConfigurationError(
-                    f"{node.host}:{node.port} is no node of a Redis Cluster: open the store with a redis:// URL"
-                )
-            reason = "authentication" if reply.code in _DENIED else "connect"
-            text = f"{node.host}:{node.port} does not name the masters of the cluster: {reply.message}"
-            error = ConnectionFailure(reason, text, sent=False)
-    finally:
-        slots.reading = False
-    if not slots.known:
-        assert error is not None
-        raise ConnectionFailure(error.reason, str(error), sent=False) from error
-
-
-# -- scanning
-
-
 def _scanned(served: Reply, reply: Reply) -> Reply:
     """Return the reply to a SCAN of one slot, given that to the question whether the node has the slot."""
     if type(served) is not ServerError:
@@ -342,65 +280,6 @@ def _scanned(served: Reply, reply: Reply) -> Reply:
     if served.code == "ASK":
         return ServerError("TRYAGAIN the slot of these keys moves to another node")
     return served
-
-
-def _scan_all(slots: SlotMap, command: Command) -> Steps[Reply]:
-    """Scan all masters, many of them at the same time, a step further."""
-    mark = int(command[1])
-    place = scan.Everywhere(mark)
-    if not mark:
-        yield from read_slots(slots)
-    if not mark or place.version != slots.version or place.position >= len(slots.masters):
-        place = scan.Everywhere.beginning(slots)
-    if not slots.masters:
-        return ServerError("CLUSTERDOWN no node serves a slot")
-    part = slots.masters[place.position : place.position + AT_ONCE]
-    asked = [(number, node) for number, node in enumerate(part) if place.cursor(number) is not None]
-    found = yield from _of_all(
-        [Exchange(node, (("SCAN", place.cursor(number) or 0, *command[2:]),)) for number, node in asked]
-    )
-    names: list[Reply] = []
-    for (number, _), (reply,) in zip(asked, found, strict=True):
-        if type(reply) is not list:
-            return reply
-        place.move(number, int(reply[0]))
-        names += reply[1]
-    if place.through(len(part)):
-        place.go_on(len(part))
-        if place.position == len(slots.masters):
-            yield from read_slots(slots)
-            if place.version == slots.version:
-                return [b"0", names]
-            place = scan.Everywhere.beginning(slots)
-    return [place.mark, names]
-
-
-def _of_all(exchanges: list[Exchange]) -> Steps[list[list[Reply]]]:
-    """Carry out exchanges at the same time.
-
-    Raises:
-        ConnectionFailure: one of the nodes cannot be used.
-    """
-    found = (yield exchanges) if len(exchanges) > 1 else [(yield exchanges[0])]
-    for each in found:
-        if isinstance(each, ConnectionFailure):
-            raise ConnectionFailure(each.reason, str(each), sent=True) from each
-    return found  # type: ignore[no-any-return]
-
-
-def _count(slots: SlotMap) -> Steps[Reply]:
-    """Return the number of keys of all masters."""
-    total = 0
-    masters = slots.masters
-    for start in range(0, len(masters), AT_ONCE):
-        found = yield from _of_all(
-            [Exchange(node, (("DBSIZE",),)) for node in masters[start : start + AT_ONCE]]
-        )
-        for (reply,) in found:
-            if type(reply) is not int:
-                return reply
-            total += reply
-    return total
 
 
 # -- commands whose keys are in several slots

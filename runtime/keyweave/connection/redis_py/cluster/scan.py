@@ -18,9 +18,6 @@ _CURSOR: Final = 65
 _THROUGH: Final = 1 << 64
 """Stands for the cursor of a master that was scanned to its end. A server's cursor has 64 bits."""
 
-AT_ONCE: Final = 32
-"""Most nodes that are asked at the same time."""
-
 
 def command_for(command: Command, node: Node, slots: SlotMap) -> Command:
     """Return a command with the cursor that a node gave; 0 where another node gave it."""
@@ -41,7 +38,7 @@ def reply_of(command: Command, reply: Reply, node: Node, slots: SlotMap) -> Repl
 
 
 class Everywhere:
-    """The place of a scan of all masters, up to `AT_ONCE` of them at the same time, in the order of their addresses.
+    """The place of a scan of all masters, many of them at the same time, in the order of their addresses.
 
     Attributes:
         position: of the first master of those that are scanned now.
