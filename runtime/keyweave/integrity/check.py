@@ -102,7 +102,8 @@ def walk(
         for group, each in sorted(context.keyspace.doublings.items())
     )
     if survey.sums.close():
-        progress = yield from begin(context, VERIFY)
+        # A master that is gone would not tell its time, nor how many keys it has.
+        progress = Progress(VERIFY, total=progress.total) if failures else (yield from begin(context, VERIFY))
 
         def verify(scan: KeyScan) -> Flow[None]:
             sums = survey.sums
@@ -110,7 +111,7 @@ def walk(
 
         yield from each_scan(context, verify, failures)
     report.unswept = len(freed)
-    if context.router is not None:
+    if context.router is not None and not failures.of_master:  # the homes of a row may be anywhere
         lost = yield from homeless(context, locator, failures)
         if lost:
             yield from handle(lost)
