@@ -24,6 +24,7 @@ from keyweave.admin.tenants import EPILOG as TENANTS
 from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
 from keyweave.evolution.backfill import backfill as backfill_flow
 from keyweave.evolution.build import Build
+from keyweave.repartition.hold import Hold
 from keyweave.integrity.remedy import REASONS, REMEDIES
 from keyweave.integrity.survey import Observer
 from keyweave.store.registry import Registry
@@ -81,7 +82,7 @@ def backfill(
             observe=Paced(observe, rate),
             before=before,
         )
-        session.shell.run(flow)
+        session.shell.run(flow if dry_run else Hold(session.context, "backfill").around(flow))
         shape = _shape(build, dry_run=dry_run, show_ids=show_ids)
         return Result(not build.complete, shape, _lines(build, dry_run=dry_run, show_ids=show_ids))
 

@@ -22,6 +22,7 @@ from keyweave.admin.target import (
 from keyweave.admin.tenants import EPILOG as TENANTS
 from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
 from keyweave.evolution import retire
+from keyweave.repartition.hold import Hold
 from keyweave.integrity.survey import Observer
 from keyweave.store.registry import Registry
 from keyweave.sync.session import Session
@@ -62,7 +63,7 @@ def drop_view(
             return Result(False, {"index": index, "keys": 0}, [f"{index}: not in this namespace"])
         seen = True
         flow = retire.drop_index(session.context, index, observe=Paced(observe, rate))
-        dropped = session.shell.run(flow)
+        dropped = session.shell.run(Hold(session.context, "drop-view").around(flow))
         return Result(False, {"index": index, "keys": dropped}, [f"{index}: dropped {dropped:,} keys"])
 
     refuse_namespace(command, all_tenants=all_tenants)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from keyweave.admin.drift import GRACE, GraceOption
+from keyweave.admin.held import held
 from keyweave.admin.progress import Meter
 from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
@@ -194,10 +195,11 @@ def _import(
 ) -> None:
     op = contents.end.sha256[:18]
     total = total or contents.end.documents
-    for batch in _batches(file, _lines_of(session)):
-        session.shell.run(load(session.context, batch, op, imported))
-        done += len(batch)
-        meter.show("load", done, total, done)
+    with held(session, "import") as hold:
+        for batch in _batches(file, _lines_of(session)):
+            session.shell.run(hold.keep(load(session.context, batch, op, imported)))
+            done += len(batch)
+            meter.show("load", done, total, done)
 
 
 def _import_history(session: Session, file: Path, imported: Imported, meter: Meter) -> None:
@@ -210,10 +212,11 @@ def _import_history(session: Session, file: Path, imported: Imported, meter: Met
         total += 1
     op, done = digest.hexdigest()[:18], 0
     rows = history(context, _lines(file), now)
-    while batch := list(islice(rows, _lines_of(session))):
-        session.shell.run(load(context, batch, op, imported, referring=True))
-        done += len(batch)
-        meter.show("load", done, total, done)
+    with held(session, "import") as hold:
+        while batch := list(islice(rows, _lines_of(session))):
+            session.shell.run(hold.keep(load(context, batch, op, imported, referring=True)))
+            done += len(batch)
+            meter.show("load", done, total, done)
 
 
 def _lines_of(session: Session) -> int:

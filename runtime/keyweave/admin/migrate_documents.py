@@ -25,6 +25,7 @@ from keyweave.admin.tenants import EPILOG as TENANTS
 from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
 from keyweave.document.rewrite import Rewrite
 from keyweave.evolution import retire
+from keyweave.repartition.hold import Hold
 from keyweave.integrity.survey import Observer
 from keyweave.sync.session import Session
 
@@ -77,7 +78,7 @@ def migrate_documents(
             dry_run=dry_run,
             observe=Paced(observe, rate),
         )
-        session.shell.run(flow)
+        session.shell.run(flow if dry_run else Hold(session.context, "migrate-documents").around(flow))
         found = bool(rewrite.overtaken or rewrite.unreadable or (dry_run and rewrite.written))
         shape = {"dry_run": dry_run, **dataclasses.asdict(rewrite)}
         return Result(found, shape, _lines(rewrite, dry_run=dry_run))

@@ -16,6 +16,7 @@ from keyweave.exchange.ask import ask
 from keyweave.exchange.by_partition import Failures
 from keyweave.exchange.deadline import TIME, micros_of, read_clocks
 from keyweave.exchange.handshake import handshake, read_registries
+from keyweave.exchange.numbers import Numbers
 from keyweave.integrity.drift import Drift, Kind, Report, Suspect
 from keyweave.integrity.homes import count_vacant, homeless
 from keyweave.integrity.inspect_entry import FreedRow
@@ -52,7 +53,7 @@ def check(
 
     Raises:
         ConfigurationError: there is no such entity.
-        StoreUnavailableError: the server cannot be used.
+        StoreUnavailableError: the server cannot be used, or rows moved to other partitions meanwhile.
     """
     report = report if report is not None else Report()
 
@@ -63,9 +64,10 @@ def check(
             yield Call(on_drift, found)
 
     locator = yield from locator_for(context, entities)
-    failures = Failures(context)
+    failures, numbers = Failures(context), Numbers(context)
     yield from walk(context, locator, report, observe or ignore_progress, counted, failures)
     failures.raise_first()
+    yield from numbers.require_same("the check")
     return report
 
 

@@ -14,6 +14,8 @@ them. A writer is the code of one schema, identified by the digest of its indexe
                        doubling has changed; absent if there is one
     doubling           number of partitions that there will be, in the first one only, while they are doubled
     announced          the server's time at which the doubling was announced, in microseconds
+    held:<op>          in the first partition only, while a command of an administrator works on the namespace: the server's time
+                       at which that ends unless it is renewed, in microseconds, and the command
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ CURSORS: Final = "cursors"
 PARTITIONS: Final = "partitions"
 DOUBLING: Final = "doubling"
 ANNOUNCED: Final = "announced"
+HELD: Final = "held:"
 _INDEX: Final = "index:"
 _WRITER: Final = "writer:"
 _BEHIND: Final = "behind:"

@@ -12,6 +12,7 @@ from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
 from keyweave.exchange.by_partition import Failures
 from keyweave.exchange.deadline import current_time
+from keyweave.exchange.numbers import Numbers
 from keyweave.homes.misplaced import is_misplaced
 from keyweave.integrity.check import begin, ignore_progress, locator_for
 from keyweave.integrity.scan import Batches, KeyScan, Walk, each_scan, scans_at_once
@@ -44,7 +45,8 @@ def export(
 
     Raises:
         ConfigurationError: there is no such entity.
-        StoreUnavailableError: the server cannot be used; the bytes written so far have no last line, so they are no export.
+        StoreUnavailableError: the server cannot be used, or rows moved to other partitions meanwhile; the bytes written so far have no
+            last line, so they are no export.
     """
     locator = yield from locator_for(context, entities)
     progress = yield from begin(context, EXPORT)
@@ -65,9 +67,10 @@ def export(
             progress.keys += len(places)
             yield Call(observe or ignore_progress, progress)
 
-    failures = Failures(context)
+    failures, numbers = Failures(context), Numbers(context)
     yield from each_scan(context, visit, failures, strangers=False)
     failures.raise_first()
+    yield from numbers.require_same("the export")
     yield Call(write, writer.end())
 
 
