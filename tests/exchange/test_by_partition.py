@@ -31,7 +31,12 @@ class World:
         self.sent: list[list[Command]] = []
         self.lost: set[Partition] = set()
         self.slots: Any = [
-            [SLOTS * n // masters, SLOTS * (n + 1) // masters - 1, [b"host", 7000 + n, b"id"], [b"r", 1, b"r"]]
+            [
+                SLOTS * n // masters,
+                SLOTS * (n + 1) // masters - 1,
+                [b"host", 7000 + n, b"id"],
+                [b"r", 1, b"r"],
+            ]
             for n in range(masters)
         ]
 
@@ -70,7 +75,9 @@ class World:
 
     def asked(self) -> list[list[int]]:
         """The partitions that each exchange concerned, without the questions for the slots."""
-        found = [[self.of(command) for command in commands] for commands in self.sent if commands[0][0] == "GET"]
+        found = [
+            [self.of(command) for command in commands] for commands in self.sent if commands[0][0] == "GET"
+        ]
         return [[each.index for each in exchange if each is not None] for exchange in found]
 
     def reads(self, times: int, bad: dict[int, KeyweaveError] | None = None) -> Any:
@@ -104,7 +111,9 @@ def test_a_master_that_is_not_known_is_one_of_its_own_and_no_answer_means_one_fo
     assert sorted(len(master.partitions) for master in found) == [1, 1, 2]
     assert {master.name for master in found} == {""}
     world.slots = ServerError("ERR This instance has cluster support disabled")
-    assert [each.partitions for each in world.run(by_master(world.context, world.partitions))] == [world.partitions]
+    assert [each.partitions for each in world.run(by_master(world.context, world.partitions))] == [
+        world.partitions
+    ]
 
 
 def test_one_server_or_one_partition_is_asked_nothing_about_slots() -> None:
@@ -123,7 +132,9 @@ def test_on_one_server_the_partitions_are_done_one_after_another() -> None:
 
 def test_on_a_cluster_some_of_each_master_are_under_way_at_the_same_time() -> None:
     world = World(64)
-    found = world.run(each_partition(world.context, world.partitions, world.reads(2), Failures(world.context)))
+    found = world.run(
+        each_partition(world.context, world.partitions, world.reads(2), Failures(world.context))
+    )
     assert found == {partition: partition.index for partition in world.partitions}
     widths = []
     for exchange in world.asked():
@@ -173,7 +184,9 @@ def test_when_a_master_is_gone_its_other_partitions_are_not_tried_and_the_other_
     found = world.run(each_partition(world.context, world.partitions, world.reads(2), failures))
     assert set(found) == set(world.partitions) - world.lost
     assert len(failures) == len(world.lost) and failures.of_master
-    tried = {index for exchange in world.asked() for index in exchange if world.partitions[index] in world.lost}
+    tried = {
+        index for exchange in world.asked() for index in exchange if world.partitions[index] in world.lost
+    }
     assert len(tried) == AT_ONCE
     with pytest.raises(StoreUnavailableError, match=r"on host:7001, .* and \d+ more: .*host:7001 is gone"):
         failures.raise_first()
@@ -184,11 +197,11 @@ def test_the_error_of_one_server_stays_what_it_is_and_a_group_with_one_partition
     failures = Failures(world.context)
     error = CorruptDocumentError("it is damaged")
     world.run(each_partition(world.context, world.partitions, world.reads(2, {2: error}), failures))
-    with pytest.raises(CorruptDocumentError, match="^it is damaged$"):
+    with pytest.raises(CorruptDocumentError, match=r"^it is damaged$"):
         failures.raise_first()
     world = World(4)
     failures = Failures(world.context)
     failures.raise_first()
     failures.add(world.context.keyspace.at("auth", 0), CorruptDocumentError("it is damaged"), "a:1")
-    with pytest.raises(CorruptDocumentError, match="^group auth on a:1: it is damaged$"):
+    with pytest.raises(CorruptDocumentError, match=r"^group auth on a:1: it is damaged$"):
         failures.raise_first()

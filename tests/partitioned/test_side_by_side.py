@@ -50,7 +50,9 @@ class Channel:
         if tuple(commands) == (("CLUSTER", "SLOTS"),):
             return [[[5500 * n, 5500 * n + 5499, [b"host", 7000 + n]] for n in range(3)]]
         self.verbs.append(Counter(str(command[0]) for command in commands))
-        bad = {place for place, command in enumerate(commands) if self.bad and self.bad in str(tuple(command))}
+        bad = {
+            place for place, command in enumerate(commands) if self.bad and self.bad in str(tuple(command))
+        }
         if any(commands[place][0] == self.at for place in bad):
             self.at = ""
         if not bad or self.at:
@@ -131,6 +133,19 @@ def test_every_walk_scans_some_partitions_at_the_same_time(side: Side) -> None:
     assert together(side, "SCAN") == 8
 
 
+def test_homes_without_a_row_are_counted_and_removed_in_all_partitions(side: Side) -> None:
+    before = side.homes()
+    for number in range(40):
+        at = side.context.keyspace.partition("deals", f"no{number}")
+        side.ask("HSET", at.homes("Deal"), f"no{number}", f"{number % 8} 5")
+    together(side, "TIME")
+    report = side.run(check(side.context))
+    assert (report.clean, report.vacant, together(side, "HSCAN") >= 8) == (True, 40, True)
+    side.store.sweep()
+    assert together(side, "HSCAN") == 8
+    assert side.homes() == before
+
+
 def test_an_export_is_whole_and_has_its_digest_whatever_order_the_partitions_come_in(side: Side) -> None:
     writer, lines = side.exported()
     assert verify(lines).end.documents == 72
@@ -155,7 +170,9 @@ def test_a_check_of_a_partition_that_is_gone_still_finds_what_the_others_have(si
     found: list[Drift] = []
     report = Report()
     side.fail(gone)
-    with pytest.raises(StoreUnavailableError, match=f"^partition {gone.index} of the group deals on host:700.: .*it is gone"):
+    with pytest.raises(
+        StoreUnavailableError, match=f"^partition {gone.index} of the group deals on host:700.: .*it is gone"
+    ):
         side.run(check(side.context, on_drift=found.extend, report=report))
     assert [(drift.kind, drift.suspect.row) for drift in found] == [(Kind.MISSING_ENTRY, f"{name}.0")]
     lost = 3 * sum(side.partition(each) is gone for each in NAMES)
@@ -230,7 +247,7 @@ def test_an_import_writes_the_rows_of_the_others_and_is_run_again_for_the_rest(s
         copy, imported = Side(other.store), Imported()
         gone = copy.partition("a1")
         copy.fail(gone, at="EVALSHA")
-        with pytest.raises(StoreUnavailableError, match="of the group deals.*it is gone"):
+        with pytest.raises(StoreUnavailableError, match=r"of the group deals.*it is gone"):
             copy.run(load(copy.context, rows, "op", imported))
         assert 0 < imported.written < 72
         copy.mend()

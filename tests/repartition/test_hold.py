@@ -16,11 +16,11 @@ from keyweave.cli import commands
 from keyweave.effects import ConnectionFailure, Flow, Send, Sleep
 from keyweave.errors import ConfigurationError, StoreUnavailableError
 from keyweave.exchange.ask import ask
-from keyweave.repartition.hold import LIFE, Hold, read_holds
 from keyweave.integrity.check import check
 from keyweave.integrity.survey import Progress
 from keyweave.model.ids import ksuid
 from keyweave.repartition.grow import repartition
+from keyweave.repartition.hold import LIFE, Hold, read_holds
 from keyweave.transfer.export import export
 from keyweave.transfer.file import Writer
 from tests.partitioned.estate import Estate, estate, opened
@@ -57,7 +57,7 @@ def fields(world: Estate) -> dict[str, str]:
 
 
 def put_hold(world: Estate, seconds: float, what: str = "reindex") -> None:
-    (now, _) = world.ask("TIME")
+    now, _ = world.ask("TIME")
     until = int(now) * 1_000_000 + int(seconds * 1e6)
     world.ask("HSET", world.context.keyspace.at("deals", 0).schema, "held:x", f"{until} {what}")
 
@@ -71,7 +71,9 @@ def test_a_repartition_does_not_begin_while_a_command_works(world: Estate) -> No
     drive(world, hold.take())
     (until,) = fields(world).values()
     assert until.endswith(" backfill")
-    with pytest.raises(ConfigurationError, match=r"deals has to wait: keyweave backfill works .* ends in (60|59|58) s"):
+    with pytest.raises(
+        ConfigurationError, match=r"deals has to wait: keyweave backfill works .* ends in (60|59|58) s"
+    ):
         run(world, 4)
     assert "doubling" not in fields(world)
     drive(world, hold.release())
@@ -85,7 +87,9 @@ def test_the_hold_of_a_process_that_was_killed_ends_and_no_twin_gets_it(world: E
     put_hold(world, -1.0)
     run(world, 4)
     assert fields(world) == {}
-    assert all(not world.ask("HEXISTS", each.schema, "held:x") for each in world.context.keyspace.partitions())
+    assert all(
+        not world.ask("HEXISTS", each.schema, "held:x") for each in world.context.keyspace.partitions()
+    )
 
 
 def test_a_command_that_began_at_the_same_moment_is_waited_for_before_a_row_moves(world: Estate) -> None:
@@ -131,7 +135,13 @@ def test_a_command_does_not_begin_while_partitions_are_doubled_and_leaves_no_hol
     file = tmp_path / "all.ndjson"
     assert invoke(world, "export", str(file)).exit_code == 0
     world.ask("HSET", world.context.keyspace.at("deals", 0).schema, "doubling", 4, "announced", 1)
-    for words in (("reindex",), ("backfill",), ("migrate-documents",), ("import", str(file)), ("drop-view", "X.y")):
+    for words in (
+        ("reindex",),
+        ("backfill",),
+        ("migrate-documents",),
+        ("import", str(file)),
+        ("drop-view", "X.y"),
+    ):
         result = invoke(world, *words)
         assert result.exit_code == 2, result.output
         assert "the repartition of the group deals from 2 to 4 is unfinished" in result.output
@@ -163,7 +173,9 @@ def test_a_command_that_is_interrupted_gives_its_hold_back(world: Estate) -> Non
     assert fields(world) == {}
 
 
-def test_the_command_names_what_a_repartition_waits_for(world: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_names_what_a_repartition_waits_for(
+    world: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(command, "repartition", partial(repartition, lease=-1.0, plan_life=-6.0))
     put_hold(world, 30.0, "migrate-documents")
     result = invoke(world, "repartition", "--to", "4")
@@ -198,7 +210,13 @@ def test_a_hold_is_renewed_every_ten_seconds_before_something_is_sent() -> None:
     flow = hold.keep(works(scripted, [4.0, 4.0, 4.0, 1.0], done))
     assert scripted.run(flow, [[b""], [b""], *renewal, [b""], [b""]]) == "done"
     sent = scripted.sent()
-    assert [words[0] for words in sent if words[0] not in ("TIME", "HGET")] == ["GET", "GET", *["HSET"] * groups, "GET", "GET"]
+    assert [words[0] for words in sent if words[0] not in ("TIME", "HGET")] == [
+        "GET",
+        "GET",
+        *["HSET"] * groups,
+        "GET",
+        "GET",
+    ]
     until = 1700000000_000000 + int(LIFE * 1e6)
     assert {words[3] for words in sent if words[0] == "HSET"} == {f"{until} reindex"}
 
@@ -207,7 +225,9 @@ def test_a_process_that_stood_still_sends_nothing_more_when_a_repartition_has_be
     scripted, done = Scripted(), list[str]()
     hold, groups = taken(scripted), len(scripted.context.keyspace.numbers)
     seen: list[Any] = [[TIME] * groups, [1, *[None, 1] * (groups - 1), b"8"]]
-    with pytest.raises(ConfigurationError, match="reindex has to wait: the repartition of the group .* from 4 to 8"):
+    with pytest.raises(
+        ConfigurationError, match=r"reindex has to wait: the repartition of the group .* from 4 to 8"
+    ):
         scripted.run(hold.keep(works(scripted, [1.0, 3600.0], done)), [[b""], *seen])
     assert done == ["0"]
 

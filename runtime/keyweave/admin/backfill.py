@@ -24,9 +24,9 @@ from keyweave.admin.tenants import EPILOG as TENANTS
 from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
 from keyweave.evolution.backfill import backfill as backfill_flow
 from keyweave.evolution.build import Build
-from keyweave.repartition.hold import Hold
 from keyweave.integrity.remedy import REASONS, REMEDIES
 from keyweave.integrity.survey import Observer
+from keyweave.repartition.hold import Hold
 from keyweave.store.registry import Registry
 from keyweave.sync.session import Session
 

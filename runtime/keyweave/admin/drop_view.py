@@ -22,8 +22,8 @@ from keyweave.admin.target import (
 from keyweave.admin.tenants import EPILOG as TENANTS
 from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
 from keyweave.evolution import retire
-from keyweave.repartition.hold import Hold
 from keyweave.integrity.survey import Observer
+from keyweave.repartition.hold import Hold
 from keyweave.store.registry import Registry
 from keyweave.sync.session import Session
 

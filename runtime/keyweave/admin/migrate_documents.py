@@ -25,8 +25,8 @@ from keyweave.admin.tenants import EPILOG as TENANTS
 from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
 from keyweave.document.rewrite import Rewrite
 from keyweave.evolution import retire
-from keyweave.repartition.hold import Hold
 from keyweave.integrity.survey import Observer
+from keyweave.repartition.hold import Hold
 from keyweave.sync.session import Session
 
 EPILOG = """\

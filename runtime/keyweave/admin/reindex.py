@@ -31,10 +31,10 @@ from keyweave.admin.target import (
 )
 from keyweave.admin.tenants import EPILOG as TENANTS
 from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
-from keyweave.repartition.hold import Hold
 from keyweave.integrity import repair
 from keyweave.integrity.remedy import REASONS, REMEDIES, Repairs
 from keyweave.integrity.survey import Observer
+from keyweave.repartition.hold import Hold
 from keyweave.sync.session import Session
 
 EPILOG = """\

@@ -20,8 +20,8 @@ from keyweave.document.head import Head
 from keyweave.effects import Flow
 from keyweave.errors import ExportFileError, ValidationError
 from keyweave.exchange.ask import ask
-from keyweave.repartition.hold import Hold
 from keyweave.model.entity import Entity
+from keyweave.repartition.hold import Hold
 from keyweave.store.context import Context
 from keyweave.sync.session import Session
 from keyweave.transfer.history import dated

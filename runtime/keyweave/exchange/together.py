@@ -95,9 +95,7 @@ class _Band:
         """Begin with the next flows: of the queue that has fewest at work, and of those of the longest one."""
         waiting, running = self._waiting, self._running
         while len(self._effects) < self._most:
-            free = [
-                queue for queue, left in enumerate(waiting) if left and running[queue] < self._each
-            ]
+            free = [queue for queue, left in enumerate(waiting) if left and running[queue] < self._each]
             if not free:
                 return
             queue = min(free, key=lambda each: (running[each], -len(waiting[each])))
@@ -128,9 +126,7 @@ class _Band:
         if sends:
             yield from self._send(sends)
             return
-        other = next(
-            (number for number, effect in self._effects.items() if type(effect) is not Sleep), None
-        )
+        other = next((number for number, effect in self._effects.items() if type(effect) is not Sleep), None)
         if other is not None:
             yield from self._carry_out(other)
             return

@@ -177,6 +177,7 @@ def count_vacant(context: Context, report: Report, failures: Failures) -> Flow[N
     def count(partition: Partition) -> Flow[None]:
         vacant = VacantHomes(context, [partition])
         while not vacant.done:
-            report.vacant += len((yield from vacant.read()))
+            found = yield from vacant.read()
+            report.vacant += len(found)  # not in one statement: others count meanwhile
 
     yield from each_partition(context, context.keyspace.partitions(), count, failures)

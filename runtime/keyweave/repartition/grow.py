@@ -15,13 +15,13 @@ from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.deadline import server_time
 from keyweave.exchange.handshake import indexes_of, learn_numbers, read_registries
-from keyweave.repartition.hold import read_holds, refuse_while_held
 from keyweave.exchange.together import together
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import Locator
 from keyweave.keyspace.spread import MOST_PARTITIONS, is_number_of_partitions
 from keyweave.model.entity import Package
 from keyweave.repartition.copy import OvertakenError, clean, copy_all, drain
+from keyweave.repartition.hold import read_holds, refuse_while_held
 from keyweave.repartition.pair import Pair
 from keyweave.store.context import Context
 from keyweave.store.doubling import LEASE, PLAN_LIFE

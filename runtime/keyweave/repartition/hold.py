@@ -167,7 +167,9 @@ def read_holds(context: Context, first: Partition) -> Flow[list[Held]]:
     """
     (flat,) = yield from ask(context, (("HGETALL", first.schema),))
     prefix = HELD.encode()
-    fields = {name: value for name, value in zip(flat[0::2], flat[1::2], strict=True) if name.startswith(prefix)}
+    fields = {
+        name: value for name, value in zip(flat[0::2], flat[1::2], strict=True) if name.startswith(prefix)
+    }
     if not fields:
         return []
     now = yield from server_time(context, first)

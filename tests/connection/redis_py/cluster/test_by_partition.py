@@ -46,7 +46,10 @@ def store(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[sync.St
         monkeypatch.setenv(f"KEYWEAVE_{variable}", value)
     with sync.Store.open(cluster.url, namespace=name, partitions={"execution": PARTITIONS}) as opened:
         opened.workflow_states.create_many(
-            [WorkflowState(workflow_exec_id=each, workflow_id="f", status=Status.RUNNING) for each in WORKFLOWS]
+            [
+                WorkflowState(workflow_exec_id=each, workflow_id="f", status=Status.RUNNING)
+                for each in WORKFLOWS
+            ]
         )
         opened.task_states.create_many([task(each) for each in WORKFLOWS])
         yield opened
@@ -107,7 +110,9 @@ async def _run_aio(cluster: Cluster, namespace: str, flow: Flow[Any]) -> Any:
         return await store.session.shell.run(flow)
 
 
-def test_the_partitions_are_divided_by_the_masters_that_have_them(cluster: Cluster, store: sync.Store) -> None:
+def test_the_partitions_are_divided_by_the_masters_that_have_them(
+    cluster: Cluster, store: sync.Store
+) -> None:
     context = store.session.context
     found = store.session.run(by_master(context, context.keyspace.partitions()))
     assert len(found) == 3

@@ -265,9 +265,7 @@ def test_a_scan_of_one_partition_asks_the_node_whether_it_has_the_slot() -> None
 
 def scanned(driven: Driven) -> list[tuple[str, Any]]:
     """Each SCAN that was sent: the node, and the cursor."""
-    return [
-        (host, command[1]) for host, words in driven.sent for command in words if command[0] == "SCAN"
-    ]
+    return [(host, command[1]) for host, words in driven.sent for command in words if command[0] == "SCAN"]
 
 
 def test_scans_of_several_partitions_go_to_their_nodes_at_the_same_time() -> None:
@@ -311,7 +309,9 @@ def test_a_scan_of_all_reads_the_masters_at_the_same_time_each_to_its_end() -> N
 def test_a_scan_of_very_many_masters_goes_on_with_the_next_when_the_first_are_through() -> None:
     slots = SlotMap([A])
     nodes = [Node(f"n{number:02}", 1) for number in range(40)]
-    reply = slots_reply(*[(400 * n, 16383 if n == 39 else 400 * n + 399, node) for n, node in enumerate(nodes)])
+    reply = slots_reply(
+        *[(400 * n, 16383 if n == 39 else 400 * n + 399, node) for n, node in enumerate(nodes)]
+    )
     slots.learn(reply, A)
     driven = Driven(slots)
     ((cursor, keys),) = driven.run(scan(0, "{*"), [reply], *[[[b"0", [b"k"]]]] * 32)
@@ -333,7 +333,9 @@ def test_a_scan_of_all_begins_anew_when_a_slot_has_another_owner() -> None:
 def test_the_size_is_that_of_all_masters_asked_at_the_same_time() -> None:
     driven = Driven()
     assert driven.run([("DBSIZE",)], [1], [2], [3]) == [6]
-    assert next(deliver(driven.slots, [("DBSIZE",)])) == [Exchange(each, (("DBSIZE",),)) for each in (A, B, C)]
+    assert next(deliver(driven.slots, [("DBSIZE",)])) == [
+        Exchange(each, (("DBSIZE",),)) for each in (A, B, C)
+    ]
     refused = ServerError("NOPERM")
     assert driven.run([("DBSIZE",)], [1], [refused], [3]) == [refused]
 
