@@ -80,7 +80,7 @@ class Side(Estate):
         """Let a partition be gone from the first command of a kind on."""
         self.channel.bad, self.channel.at = partition.tag, at
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self.channel.bad = None
 
     def run(self, flow: Any) -> Any:
@@ -177,11 +177,11 @@ def test_a_check_of_a_partition_that_is_gone_still_finds_what_the_others_have(si
     assert [(drift.kind, drift.suspect.row) for drift in found] == [(Kind.MISSING_ENTRY, f"{name}.0")]
     lost = 3 * sum(side.partition(each) is gone for each in NAMES)
     assert (report.drift.total(), report.documents) == (1, 72 - lost)
-    side.mend()
+    side.restore()
     assert side.run(check(side.context)).drift.total() == 1
 
 
-def test_a_repair_mends_what_the_others_have_and_is_run_again_for_the_rest(side: Side) -> None:
+def test_a_repair_repairs_what_the_others_have_and_is_run_again_for_the_rest(side: Side) -> None:
     for name in NAMES:
         partition = side.partition(name)
         side.ask("ZREM", partition.view("Deal", "all", ()), f"{name}.0", f"{name}.1")
@@ -192,7 +192,7 @@ def test_a_repair_mends_what_the_others_have_and_is_run_again_for_the_rest(side:
     with pytest.raises(StoreUnavailableError, match=f"partition {gone.index} of the group deals"):
         side.run(reindex(side.context, repairs))
     assert repairs.mended.total() == 48 - lost
-    side.mend()
+    side.restore()
     again = Repairs()
     side.run(reindex(side.context, again))
     assert (again.mended.total(), again.complete) == (lost, True)
@@ -209,7 +209,7 @@ def test_a_build_with_a_partition_that_is_gone_declares_nothing_built(side: Side
     with pytest.raises(StoreUnavailableError, match=f"partition {gone.index} of the group deals"):
         side.run(backfill(side.context, build))
     assert build.built == () and build.repairs.mended.total() > 0
-    side.mend()
+    side.restore()
     build = Build()
     side.run(backfill(side.context, build))
     assert build.built == ("Deal.by_state",)
@@ -224,7 +224,7 @@ def test_a_removed_index_of_a_partition_that_is_gone_stays_registered(side: Side
     side.fail(gone)
     with pytest.raises(StoreUnavailableError, match=f"partition {gone.index} of the group deals"):
         side.run(drop_index(side.context, "Deal.by_old"))
-    side.mend()
+    side.restore()
     left = [side.ask("EXISTS", f"{each.tag}Deal.by_old:x") for each in side.context.keyspace.partitions()]
     assert sum(left) == 1
     assert side.run(drop_index(side.context, "Deal.by_old")) == 1
@@ -250,7 +250,7 @@ def test_an_import_writes_the_rows_of_the_others_and_is_run_again_for_the_rest(s
         with pytest.raises(StoreUnavailableError, match=r"of the group deals.*it is gone"):
             copy.run(load(copy.context, rows, "op", imported))
         assert 0 < imported.written < 72
-        copy.mend()
+        copy.restore()
         again = Imported()
         copy.run(load(copy.context, rows, "op", again))
         assert (again.written + imported.written, again.present) == (72, imported.written)

@@ -264,7 +264,7 @@ def test_an_export_or_check_during_which_rows_move_says_so(world: Estate) -> Non
     assert json.loads(written[-1])["documents"] == 16
 
 
-def test_holds_that_nobody_can_read_have_ended(world: Estate) -> None:
+def test_holds_that_cannot_be_read_have_ended(world: Estate) -> None:
     first = world.context.keyspace.at("deals", 0)
     world.ask("HSET", first.schema, "held:y", "soon reindex")
     assert drive(world, read_holds(world.context, first)) == []

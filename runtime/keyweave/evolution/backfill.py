@@ -138,7 +138,7 @@ def _collisions(context: Context, build: Build, uniques: set[str], observe: Obse
             yield Call(observe, progress)
 
     failures = Failures(context)
-    yield from each_scan(context, visit, failures, strangers=False)
+    yield from each_scan(context, visit, failures, foreign=False)
     failures.raise_first()
     for name, _ in colliding:
         build.collisions[name] = build.collisions.get(name, 0) + 1

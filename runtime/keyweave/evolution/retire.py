@@ -75,7 +75,7 @@ def drop_index(context: Context, stored: str, *, observe: Observer | None = None
             yield Call(observe or ignore_progress, progress)
 
     failures = Failures(context)
-    yield from each_scan(context, visit, failures, strangers=False)
+    yield from each_scan(context, visit, failures, foreign=False)
     failures.raise_first()
     commands: tuple[Command, ...] = tuple(
         ("HDEL", partition.schema, index_field(stored)) for partition in holding
@@ -135,7 +135,7 @@ def rewrite_documents(
             yield Call(observe or ignore_progress, progress)
 
     failures = Failures(context)
-    yield from each_scan(context, visit, failures, strangers=False)
+    yield from each_scan(context, visit, failures, foreign=False)
     failures.raise_first()
 
 

@@ -104,7 +104,7 @@ def walk(
         for group, each in sorted(context.keyspace.doublings.items())
     )
     if survey.sums.close():
-        # A master that is gone would not tell its time, nor how many keys it has.
+        # A master that is gone would say neither its time nor how many keys it has.
         progress = Progress(VERIFY, total=progress.total) if failures else (yield from begin(context, VERIFY))
 
         def verify(scan: KeyScan) -> Flow[None]:

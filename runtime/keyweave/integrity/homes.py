@@ -40,7 +40,7 @@ def homeless(context: Context, locator: Locator, failures: Failures) -> Flow[lis
     """
     found: list[Drift] = []
     visit = partial(_compare, context, locator, found)
-    yield from each_scan(context, visit, failures, strangers=False)
+    yield from each_scan(context, visit, failures, foreign=False)
     return found
 
 

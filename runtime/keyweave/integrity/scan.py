@@ -79,7 +79,7 @@ def each_scan(
     visit: Callable[[KeyScan], Flow[None]],
     failures: Failures,
     *,
-    strangers: bool = True,
+    foreign: bool = True,
 ) -> Flow[None]:
     """Visit all keys of the namespace: on a cluster those of each partition on their own, some partitions of each master at once.
 
@@ -88,7 +88,7 @@ def each_scan(
     Args:
         visit: reads keys from a scan until it is done.
         failures: gets the partitions whose visit fails, and has those that are left out.
-        strangers: whether keys of partitions that this code does not have are visited too: behind all others.
+        foreign: whether keys of partitions that this code does not have are visited too: behind all others.
     """
     if not context.clustered:
         yield from visit(KeyScan(context))
@@ -100,7 +100,7 @@ def each_scan(
         lambda partition: visit(KeyScan(context, [keyspace.pattern_of(partition)])),
         failures,
     )
-    if strangers and not failures.of_master:
+    if foreign and not failures.of_master:
         yield from visit(KeyScan(context, [keyspace.pattern()]))
 
 

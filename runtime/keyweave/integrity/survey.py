@@ -137,7 +137,7 @@ class Survey:
         """Read every selected key once.
 
         Args:
-            failures: gets the partitions that cannot be read. Their rows may be inspected in vain.
+            failures: gets the partitions that cannot be read. Their rows may be inspected without need.
         """
         yield from each_scan(self.context, self._read, failures)
 

@@ -68,7 +68,7 @@ def export(
             yield Call(observe or ignore_progress, progress)
 
     failures, numbers = Failures(context), Numbers(context)
-    yield from each_scan(context, visit, failures, strangers=False)
+    yield from each_scan(context, visit, failures, foreign=False)
     failures.raise_first()
     yield from numbers.require_same("the export")
     yield Call(write, writer.end())

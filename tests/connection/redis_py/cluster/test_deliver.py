@@ -352,7 +352,7 @@ def test_a_failure_has_the_answers_of_the_nodes_that_did_answer() -> None:
     moved = ServerError(f"MOVED {slot_of_tag('{x}')} b:2")
     with pytest.raises(ConnectionFailure) as failure:
         Driven().run(commands[:2], [moved], lost)
-    assert failure.value.answers == {}  # nobody has carried out the first
+    assert failure.value.answers == {}  # no node has carried out the first
     assert failure.value.copy().answers == {}
 
 
