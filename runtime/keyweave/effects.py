@@ -206,8 +206,15 @@ class ConnectionFailure(Exception):
         self.sent: Final = sent
         self.answers: Final[Mapping[int, Reply]] = answers or {}
 
-    def copy(self) -> ConnectionFailure:
-        """Return the same failure for another caller; raising an exception modifies its traceback."""
-        failure = ConnectionFailure(self.reason, str(self), sent=self.sent)
+    def copy(self, places: range | None = None) -> ConnectionFailure:
+        """Return the same failure for another caller; raising an exception modifies its traceback.
+
+        Args:
+            places: of the caller's commands among all; it gets the answers to these.
+        """
+        own = {
+            number: self.answers[place] for number, place in enumerate(places or ()) if place in self.answers
+        }
+        failure = ConnectionFailure(self.reason, str(self), sent=self.sent, answers=own)
         failure.__cause__ = self.__cause__
         return failure

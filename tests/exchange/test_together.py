@@ -150,6 +150,27 @@ def test_a_pause_of_one_flow_does_not_stop_the_others() -> None:
     assert (driven.sent, driven.slept) == ([["a0"], ["a1"], ["p0"]], [5.0])
 
 
+def test_flows_inside_flows_go_on_as_well_when_their_servers_have_answered() -> None:
+    def persists(word: str) -> Flow[str]:
+        while True:
+            try:
+                (found,) = yield Send((("GET", word),))
+            except ConnectionFailure:
+                continue
+            return str(found)
+
+    def fail(names: Sequence[str]) -> BaseException | None:
+        if len(driven.sent) > 1:
+            return None
+        answers = {place: name.upper() for place, name in enumerate(names) if name != "gone"}
+        return ConnectionFailure("closed", "one is gone", sent=True, answers=answers)
+
+    driven = Exchanges(fail)
+    inner = together(driven.context, [persists("a"), persists("gone"), persists("b")])
+    assert driven.run(together(driven.context, [persists("c"), inner])) == ["C", ["A", "GONE", "B"]]
+    assert driven.sent == [["c", "a", "gone", "b"], ["gone"]]
+
+
 def test_flows_whose_servers_have_answered_do_not_fail_with_the_others() -> None:
     """Only the flow of the server that is gone sends again; the one that had half of its answers sends both again."""
     failed: list[tuple[str, bool, int]] = []
@@ -171,5 +192,5 @@ def test_flows_whose_servers_have_answered_do_not_fail_with_the_others() -> None
     driven = Exchanges(fail)
     flows = [persists("good", "a", "b"), persists("half", "c", "gone"), persists("none", "gone too")]
     assert driven.run(together(driven.context, flows)) == [["A", "B"], ["C", "GONE"], ["GONE TOO"]]
-    assert failed == [("half", True, 0), ("none", True, 0)]
+    assert failed == [("half", True, 1), ("none", True, 0)]
     assert driven.sent == [["a", "b", "c", "gone", "gone too"], ["c", "gone", "gone too"]]

@@ -165,7 +165,7 @@ class _Band:
             if all(place in answers for place in places):
                 self._go_on(number, [answers[place] for place in places])
             else:
-                self._fail(number, failure.copy())
+                self._fail(number, failure.copy(places))
             start += len(each.commands)
 
     def _pause(self) -> Flow[None]:
