@@ -131,6 +131,8 @@ def test_every_walk_scans_some_partitions_at_the_same_time(side: Side) -> None:
     assert (rewrite.read, rewrite.written, together(side, "SCAN")) == (72, 0, 8)
     side.exported()
     assert together(side, "SCAN") == 8
+    side.run(rewrite_documents(side.context, rewrite, at_once=1))
+    assert together(side, "SCAN") == 3
 
 
 def test_homes_without_a_row_are_counted_and_removed_in_all_partitions(side: Side) -> None:

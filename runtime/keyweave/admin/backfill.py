@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from keyweave.admin.drift import GRACE, GraceOption, ShowIdsOption, drift_lines, drift_rows
-from keyweave.admin.pace import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption, paced_partitions
 from keyweave.admin.progress import Meter
 from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
@@ -81,6 +81,7 @@ def backfill(
             dry_run=dry_run,
             observe=Paced(observe, rate),
             before=before,
+            at_once=paced_partitions(rate),
         )
         session.shell.run(flow if dry_run else Hold(session.context, "backfill").around(flow))
         shape = _shape(build, dry_run=dry_run, show_ids=show_ids)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from keyweave.admin.pace import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption, paced_partitions
 from keyweave.admin.progress import Meter
 from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
@@ -62,7 +62,9 @@ def drop_view(
         if registries is not None and not kept and all(index not in each.indexes for each in registries):
             return Result(False, {"index": index, "keys": 0}, [f"{index}: not in this namespace"])
         seen = True
-        flow = retire.drop_index(session.context, index, observe=Paced(observe, rate))
+        flow = retire.drop_index(
+            session.context, index, observe=Paced(observe, rate), at_once=paced_partitions(rate)
+        )
         dropped = session.shell.run(Hold(session.context, "drop-view").around(flow))
         return Result(False, {"index": index, "keys": dropped}, [f"{index}: dropped {dropped:,} keys"])
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from keyweave.admin.drift import GRACE, EntityOption, GraceOption
-from keyweave.admin.pace import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption, paced_partitions
 from keyweave.admin.progress import Meter
 from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
@@ -77,6 +77,7 @@ def migrate_documents(
             purge=purge or (),
             dry_run=dry_run,
             observe=Paced(observe, rate),
+            at_once=paced_partitions(rate),
         )
         session.shell.run(flow if dry_run else Hold(session.context, "migrate-documents").around(flow))
         found = bool(rewrite.overtaken or rewrite.unreadable or (dry_run and rewrite.written))

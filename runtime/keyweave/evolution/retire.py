@@ -14,7 +14,7 @@ from keyweave.effects import Call, Command, Flow
 from keyweave.errors import ConfigurationError, CorruptDocumentError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask
-from keyweave.exchange.by_partition import Failures
+from keyweave.exchange.by_partition import AT_ONCE, Failures
 from keyweave.exchange.handshake import read_registries
 from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.integrity.check import begin, ignore_progress, locator_for
@@ -28,12 +28,15 @@ from keyweave.store.context import Context
 from keyweave.store.registry import index_field
 
 
-def drop_index(context: Context, stored: str, *, observe: Observer | None = None) -> Flow[int]:
+def drop_index(
+    context: Context, stored: str, *, observe: Observer | None = None, at_once: int = AT_ONCE
+) -> Flow[int]:
     """Delete the keys of an index that this code does not keep, and its entry in the registry.
 
     Args:
         stored: its stored name: `TaskState.by_agent`, or `TaskState.by_agent.2` for a later generation.
         observe: called with the progress.
+        at_once: most partitions of one master that are worked on at the same time.
 
     Returns:
         The number of deleted keys.
@@ -75,7 +78,7 @@ def drop_index(context: Context, stored: str, *, observe: Observer | None = None
             yield Call(observe or ignore_progress, progress)
 
     failures = Failures(context)
-    yield from each_scan(context, visit, failures, foreign=False)
+    yield from each_scan(context, visit, failures, foreign=False, at_once=at_once)
     failures.raise_first()
     commands: tuple[Command, ...] = tuple(
         ("HDEL", partition.schema, index_field(stored)) for partition in holding
@@ -92,6 +95,7 @@ def rewrite_documents(
     purge: Collection[str] = (),
     dry_run: bool = False,
     observe: Observer | None = None,
+    at_once: int = AT_ONCE,
 ) -> Flow[None]:
     """Rewrite documents as this schema writes them: renamed fields under their new names, without the names in `purge`.
 
@@ -103,6 +107,7 @@ def rewrite_documents(
         purge: names of removed fields, to be deleted permanently.
         dry_run: only report what would be written.
         observe: called with the progress.
+        at_once: most partitions of one master that are worked on at the same time.
 
     Raises:
         ConfigurationError: there is no such entity, or a name in `purge` is a field of the schema.
@@ -135,7 +140,7 @@ def rewrite_documents(
             yield Call(observe or ignore_progress, progress)
 
     failures = Failures(context)
-    yield from each_scan(context, visit, failures, foreign=False)
+    yield from each_scan(context, visit, failures, foreign=False, at_once=at_once)
     failures.raise_first()
 
 

@@ -131,21 +131,23 @@ def each_partition(
     partitions: Sequence[Partition],
     work: Callable[[Partition], Flow[T]],
     failures: Failures,
+    at_once: int = AT_ONCE,
 ) -> Flow[dict[Partition, T]]:
     """Do the work of each partition, and return the results of those whose work came to an end.
 
-    On a cluster up to `AT_ONCE` partitions of each master are worked on at the same time, and `MOST` of all masters.
+    On a cluster some partitions of each master are worked on at the same time, and up to `MOST` of all masters.
 
     Args:
         work: makes the flow of one partition.
         failures: gets the partitions whose work fails; those that it has are left out. When a master cannot be used, the rest of
             its partitions fail with the first one, without being asked.
+        at_once: most partitions of one master that are worked on at the same time.
     """
     masters = yield from by_master(context, [each for each in partitions if each not in failures])
     results: dict[Partition, T] = {}
     flows = [list(_guarded(master, work, results, failures)) for master in masters]
     if context.clustered:
-        yield from together_in_queues(context, flows, AT_ONCE, MOST)
+        yield from together_in_queues(context, flows, at_once, MOST)
     else:
         for flow in flows[0]:
             yield from flow

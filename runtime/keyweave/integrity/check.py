@@ -13,7 +13,7 @@ from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Call, Command, Flow, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import ask
-from keyweave.exchange.by_partition import Failures
+from keyweave.exchange.by_partition import AT_ONCE, Failures
 from keyweave.exchange.deadline import TIME, micros_of, read_clocks
 from keyweave.exchange.handshake import handshake, read_registries
 from keyweave.exchange.numbers import Numbers
@@ -78,11 +78,13 @@ def walk(
     observe: Observer,
     handle: Handler,
     failures: Failures,
+    at_once: int = AT_ONCE,
 ) -> Flow[set[FreedRow]]:
     """Survey and verify. Calls `handle` with confirmed drift, and sets in the report how much was read.
 
     Args:
         failures: gets the partitions that cannot be compared; the others are nevertheless.
+        at_once: most partitions of one master that are read at the same time, in the passes that the observer sees.
 
     Returns:
         The rows that the native TTL freed and no sweep has removed yet.
@@ -92,7 +94,7 @@ def walk(
     batches = Batches(scans_at_once(context))
     survey = Survey(context, locator, (yield from begin(context, SURVEY)), observe, batches)
     try:
-        yield from survey.run(failures)
+        yield from survey.run(failures, at_once)
     finally:
         progress = survey.progress
         report.documents, report.entries = progress.documents, progress.entries
@@ -111,7 +113,7 @@ def walk(
             sums = survey.sums
             return Verification(context, locator, progress, observe, sums, handle, batches, freed).run(scan)
 
-        yield from each_scan(context, verify, failures)
+        yield from each_scan(context, verify, failures, at_once=at_once)
     report.unswept = len(freed)
     if context.router is not None and not failures.of_master:  # the homes of a row may be anywhere
         lost = yield from homeless(context, locator, failures)

@@ -15,7 +15,7 @@ from keyweave.effects import Call, Command, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask, ask_script
-from keyweave.exchange.by_partition import Failures, each_partition
+from keyweave.exchange.by_partition import AT_ONCE, Failures, each_partition
 from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.expiry.forget import forget
 from keyweave.expiry.search import Row
@@ -56,6 +56,7 @@ def reindex(
     dry_run: bool = False,
     observe: Observer | None = None,
     on_drift: Callable[[list[Drift]], object] | None = None,
+    at_once: int = AT_ONCE,
 ) -> Flow[None]:
     """Repair the namespace, or some entities of it, while other processes may write. Documents never change.
 
@@ -65,6 +66,7 @@ def reindex(
         dry_run: only report what would be done.
         observe: called with the progress.
         on_drift: called with the drifts, a bounded number at a time; later rounds may report a drift again.
+        at_once: most partitions of one master that are repaired at the same time.
 
     Raises:
         ConfigurationError: there is no such entity.
@@ -91,7 +93,7 @@ def reindex(
             counter.clear()
         before = repairs.mended.total()
         progress = observe or ignore_progress
-        freed = yield from walk(context, locator, repairs.report, progress, handle, failures)
+        freed = yield from walk(context, locator, repairs.report, progress, handle, failures, at_once)
         if not dry_run:
             forgotten = yield from _forget(context, freed, failures)
             repairs.report.unswept = max(0, repairs.report.unswept - forgotten)

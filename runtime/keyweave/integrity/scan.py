@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from keyweave.effects import Command, Flow, ServerError
 from keyweave.exchange.ask import ask
-from keyweave.exchange.by_partition import MOST, Failures, each_partition
+from keyweave.exchange.by_partition import AT_ONCE, MOST, Failures, each_partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey, text, word
 from keyweave.store.context import Context
 
@@ -80,6 +80,7 @@ def each_scan(
     failures: Failures,
     *,
     foreign: bool = True,
+    at_once: int = AT_ONCE,
 ) -> Flow[None]:
     """Visit all keys of the namespace: on a cluster those of each partition on their own, some partitions of each master at once.
 
@@ -89,6 +90,7 @@ def each_scan(
         visit: reads keys from a scan until it is done.
         failures: gets the partitions whose visit fails, and has those that are left out.
         foreign: whether keys of partitions that this code does not have are visited too: behind all others.
+        at_once: most partitions of one master that are visited at the same time.
     """
     if not context.clustered:
         yield from visit(KeyScan(context))
@@ -99,6 +101,7 @@ def each_scan(
         keyspace.partitions(),
         lambda partition: visit(KeyScan(context, [keyspace.pattern_of(partition)])),
         failures,
+        at_once,
     )
     if foreign and not failures.of_master:
         yield from visit(KeyScan(context, [keyspace.pattern()]))

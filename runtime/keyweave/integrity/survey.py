@@ -19,7 +19,7 @@ from keyweave.document.head import Head
 from keyweave.effects import Call, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
-from keyweave.exchange.by_partition import Failures
+from keyweave.exchange.by_partition import AT_ONCE, Failures
 from keyweave.integrity.scan import (
     Batches,
     Contents,
@@ -133,13 +133,14 @@ class Survey:
     set_aside: int = 0
     others: int = 0
 
-    def run(self, failures: Failures) -> Flow[None]:
+    def run(self, failures: Failures, at_once: int = AT_ONCE) -> Flow[None]:
         """Read every selected key once.
 
         Args:
             failures: gets the partitions that cannot be read. Their rows may be inspected without need.
+            at_once: most partitions of one master that are read at the same time.
         """
-        yield from each_scan(self.context, self._read, failures)
+        yield from each_scan(self.context, self._read, failures, at_once=at_once)
 
     def _read(self, scan: KeyScan) -> Flow[None]:
         walk = Walk(scan, self.locator)

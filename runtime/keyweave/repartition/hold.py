@@ -24,7 +24,7 @@ from keyweave.store.registry import DOUBLING, HELD
 
 T = TypeVar("T")
 
-LIFE: Final = 60.0
+LIFE: Final = 120.0
 """Seconds for which a hold lasts after it was renewed last."""
 
 _RENEWAL: Final = 10.0
