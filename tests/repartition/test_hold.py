@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from keyweave.admin import repartition as command
 from keyweave.cli import commands
-from keyweave.effects import ConnectionFailure, Flow, Send, Sleep
+from keyweave.effects import ConnectionFailure, Flow, Send, ServerError, Sleep
 from keyweave.errors import ConfigurationError, StoreUnavailableError
 from keyweave.exchange.ask import ask
 from keyweave.integrity.check import check
@@ -240,6 +240,16 @@ def test_a_hold_that_cannot_be_renewed_for_a_while_lasts_and_then_ends_the_comma
     with pytest.raises(StoreUnavailableError, match="gone"):
         scripted.run(hold.keep(works(scripted, [12.0, 1.0, 31.0, 31.0], done)), answers)
     assert done == ["0", "1", "2"]
+
+
+def test_a_full_server_takes_no_hold_and_is_asked_nevertheless_whether_partitions_are_doubled() -> None:
+    scripted, done = Scripted(), list[str]()
+    groups = len(scripted.context.keyspace.numbers)
+    hold, full = Hold(scripted.context, "drop-view"), ServerError("OOM command not allowed")
+    scripted.run(hold.take(), [[TIME] * groups, [full, None] * groups])
+    assert scripted.run(hold.keep(works(scripted, [1.0], done)), [[b""]]) == "done"
+    with pytest.raises(ConfigurationError, match="drop-view has to wait"):
+        scripted.run(hold.take(), [[TIME] * groups, [full, b"8"] * groups, [0] * groups])
 
 
 # -- what only reads

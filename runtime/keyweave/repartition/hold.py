@@ -27,6 +27,9 @@ T = TypeVar("T")
 LIFE: Final = 120.0
 """Seconds for which a hold lasts after it was renewed last."""
 
+_FULL: Final = frozenset({"OOM"})
+"""A full server takes no hold, and no copies of a repartition. What removes keys may go on there."""
+
 _RENEWAL: Final = 10.0
 """Seconds after which a hold is renewed."""
 
@@ -152,7 +155,7 @@ class Hold:
                 ("HGET", partition.schema, DOUBLING),
             )
         ]
-        replies = yield from ask(context, tuple(commands))
+        replies = yield from ask(context, tuple(commands), tolerated=_FULL)
         for partition, doubling in zip(first, replies[1::2], strict=True):
             if doubling is not None:
                 raise _moving(self._what, partition.group, int(doubling))

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -135,6 +136,28 @@ def test_a_sweep_names_the_partition_that_it_cannot_sweep_and_its_master(
     )
     node.ask("DEL", bad.expiry)
     assert store.sweep() == 0
+
+
+def test_the_sweep_command_says_what_it_swept_before_an_error(cluster: Cluster, store: sync.Store) -> None:
+    context = store.session.context
+    past = {"TaskState": timedelta(microseconds=1)}
+    namespace = context.keyspace.namespace.tenant
+    with sync.Store.open(cluster.url, namespace=namespace, retention=past, sweep_every=0) as other:
+        for each in WORKFLOWS:
+            other.task_states.update(f"t-{each}", workflow_exec_id=each, status=Status.SUCCESS)
+    bad = context.keyspace.partition("execution", "w7")
+    lost = sum(context.keyspace.partition("execution", each).tag == bad.tag for each in WORKFLOWS)
+    node = cluster.owner(slot_of(bad.clock))
+    node.ask("RENAME", bad.expiry, f"{bad.expiry}.kept")
+    node.ask("SET", bad.expiry, "no set")
+    result = RUNNER.invoke(app, ["sweep", "--share", "1"])
+    assert result.exit_code == 2
+    assert f"keyweave: swept {len(WORKFLOWS) - lost} rows before an error" in result.output
+    assert f"keyweave: partition {bad.index} of the group execution on 127.0.0.1:{node.port}" in result.output
+    node.ask("RENAME", f"{bad.expiry}.kept", bad.expiry)
+    result = RUNNER.invoke(app, ["sweep", "--share", "1"])
+    assert (result.exit_code, result.stdout) == (0, f"swept {lost} rows\n")
+    assert store.check().clean
 
 
 def damage(monkeypatch: pytest.MonkeyPatch, bad: Partition) -> None:
