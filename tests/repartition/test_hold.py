@@ -256,19 +256,20 @@ def test_a_full_server_takes_no_hold_and_is_asked_nevertheless_whether_partition
 
 
 def test_an_export_or_check_during_which_rows_move_says_so(world: Estate) -> None:
-    def moves(progress: Progress) -> None:
-        nonlocal moved
-        if not moved:
-            moved = True
-            with opened(world.context.keyspace.namespace.tenant) as other:
-                run(other, 4)
+    written, targets = list[bytes](), [4]
 
-    moved, written = False, list[bytes]()
+    def moves(progress: Progress) -> None:
+        if targets:
+            with opened(world.context.keyspace.namespace.tenant) as other:
+                run(other, targets.pop())
+
     with pytest.raises(StoreUnavailableError, match="rows moved to other partitions during the export"):
         drive(world, export(world.context, Writer(), written.append, observe=moves))
     assert b'"end":true' not in b"".join(written)
     assert world.context.keyspace.numbers == {"deals": 4}
-    moved = True
+    targets.append(8)
+    with pytest.raises(StoreUnavailableError, match="rows moved to other partitions during the check"):
+        drive(world, check(world.context, observe=moves))
     assert drive(world, check(world.context, observe=moves)).clean
     drive(world, export(world.context, Writer(), written.append, observe=moves))
     assert json.loads(written[-1])["documents"] == 16

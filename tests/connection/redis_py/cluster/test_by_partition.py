@@ -17,7 +17,7 @@ from keyweave.cli import commands
 from keyweave.effects import Flow, Send
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.by_partition import Failures, by_master, each_partition
-from keyweave.integrity import survey
+from keyweave.integrity import scan, survey
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import ParsedKey
 from tests.harness import FLAVOURS
@@ -162,7 +162,7 @@ def test_the_sweep_command_says_what_it_swept_before_an_error(cluster: Cluster, 
 
 def damage(monkeypatch: pytest.MonkeyPatch, bad: Partition) -> None:
     """Let a survey of one partition end with an error."""
-    read = survey.read_documents
+    read = scan.read_documents
 
     def failing(context: Any, places: list[ParsedKey]) -> Any:
         if any(place.partition is not None and place.partition.tag == bad.tag for place in places):
