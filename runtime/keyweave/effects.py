@@ -6,7 +6,7 @@ knows nothing about entities, plans or keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, overload
 
 import msgspec
@@ -196,15 +196,26 @@ class ConnectionFailure(Exception):
             passed, so the shell did not carry out the effect and carries out no further one; or `moved`: the same, because partitions
             were doubled.
         sent: whether the server may have received the commands.
+        answers: replies of the servers that did answer, by the place of the command; empty if the commands go to one server.
     """
 
-    def __init__(self, reason: str, message: str, *, sent: bool) -> None:
+    def __init__(
+        self, reason: str, message: str, *, sent: bool, answers: Mapping[int, Reply] | None = None
+    ) -> None:
         super().__init__(message)
         self.reason: Final = reason
         self.sent: Final = sent
+        self.answers: Final[Mapping[int, Reply]] = answers or {}
 
-    def copy(self) -> ConnectionFailure:
-        """Return the same failure for another caller; raising an exception modifies its traceback."""
-        failure = ConnectionFailure(self.reason, str(self), sent=self.sent)
+    def copy(self, places: range | None = None) -> ConnectionFailure:
+        """Return the same failure for another caller; raising an exception modifies its traceback.
+
+        Args:
+            places: of the caller's commands among all; it gets the answers to these.
+        """
+        own = {
+            number: self.answers[place] for number, place in enumerate(places or ()) if place in self.answers
+        }
+        failure = ConnectionFailure(self.reason, str(self), sent=self.sent, answers=own)
         failure.__cause__ = self.__cause__
         return failure

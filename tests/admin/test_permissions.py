@@ -52,9 +52,10 @@ OTHER_MODULES = {
     "connection/redis_py/resp3.py",
     "exchange/bound.py",
     "health/restrictions.py",
-    *(f"{CHANNEL}{name}.py" for name in ("deliver", "route", "scan")),
+    "exchange/by_partition.py",
+    *(f"{CHANNEL}{name}.py" for name in ("deliver", "everywhere", "route", "scan", "steps")),
 }
-"""Flows that are for tests, on servers of their own, what names commands without sending them, and what sends them to be refused."""
+"""Flows that are for tests, on servers of their own, what only asks where slots are on a cluster, what names commands without sending them, and what sends them to be refused."""
 
 ADMIN_MODULES = ("integrity/", "evolution/", "transfer/", "repartition/")
 """What only the admin tool needs."""
@@ -208,9 +209,12 @@ def test_what_is_permitted_is_what_flows_and_scripts_send(server: Running) -> No
     assert (admins | searching | {"config"}) - permissions.FLOWS - permissions.CONFIRMING == {
         word.partition("|")[0] for word in permissions.ADMIN_FLOWS
     }
-    routing = (runtime / CHANNEL / "deliver.py").read_text(encoding="utf-8")
-    own = (sent(routing) & known) - permissions.FLOWS - permissions.SEARCH - permissions.ADMIN_FLOWS
+    routing = [runtime / CHANNEL / f"{name}.py" for name in ("deliver", "everywhere", "steps")]
+    words = {word for path in routing for word in sent(path.read_text(encoding="utf-8"))}
+    own = (words & known) - permissions.FLOWS - permissions.SEARCH - permissions.ADMIN_FLOWS
     assert own == {word.partition("|")[0] for word in permissions.CLUSTER}
+    divides = (runtime / "exchange" / "by_partition.py").read_text(encoding="utf-8")
+    assert sent(divides) & known == {"cluster"}
     called = {word.lower() for text in PACKAGE.scripts.values() for word in re.findall(r"'([A-Z]+)'", text)}
     assert called & known == permissions.SCRIPTS | permissions.ADMIN_SCRIPTS
 

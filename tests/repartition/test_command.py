@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from keyweave.admin import repartition as command
 from keyweave.cli import commands
 from keyweave.model.ids import ksuid
+from keyweave.repartition.estimate import count_rows
 from keyweave.repartition.grow import repartition
 from tests.partitioned.estate import Estate, estate, opened
 from tests.servers.running import server_url
@@ -52,13 +53,37 @@ def test_it_doubles_and_says_when_there_is_nothing_to_do(monkeypatch: pytest.Mon
 
 
 def test_a_dry_run_changes_nothing_and_estimates() -> None:
+    """An entity without a view of all rows cannot be counted, so all keys of the database are the limit."""
     namespace = ksuid()
     with opened(namespace, partitions={"deals": 2}) as world:
         shown = invoke(namespace, "--to", "8", "--dry-run")
         assert shown.exit_code == 0
         assert "2 doublings, from 2 to 8 partitions" in shown.stdout
+        keys = int(world.ask("DBSIZE"))
+        assert f"at most {keys:,} rows would move, because the database has {keys:,} keys" in shown.stdout
         assert "nothing was changed" in shown.stdout
         assert doubling(world) is None
+
+
+def test_a_dry_run_counts_the_rows_of_the_group_in_one_exchange(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entities = {name: each for name, each in estate().PACKAGE.entities.items() if name != "Slot"}
+    namespace = ksuid()
+    with opened(namespace, partitions={"deals": 2}) as world:
+        world.account("a")
+        for number in range(6):
+            world.store.deals.create(world.deal(f"d{number}", "a"))
+        monkeypatch.setattr(estate().PACKAGE, "entities", entities)
+        run = world.store._session.shell.run
+        assert run(count_rows(world.context, "deals")) == 7
+        world.context.state.unbuilt.add("Deal.all")
+        assert run(count_rows(world.context, "deals")) is None
+        world.context.state.unbuilt.clear()
+        shown = invoke(namespace, "--to", "8", "--dry-run")
+        assert "about 7 rows would move, because the group has 7 rows; about 46 s" in shown.stdout
+        shape = json.loads(invoke(namespace, "--to", "4", "--dry-run", "--format", "json").stdout)
+        assert (shape["rows"], shape["exact"], shape["doublings"]) == (3, True, 1)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
 
+from keyweave.admin.held import held
 from keyweave.admin.progress import Meter
 from keyweave.admin.target import COULD_NOT_RUN, FOUND, Format, fail, load_package, named, opened
 from keyweave.exchange.deadline import server_time
@@ -105,9 +107,10 @@ def _run(
     outcomes: dict[str, Outcome] = {}
     with Meter("adopt") as meter:
         observe = _observer(meter, "rows", sum(totals.values()))
-        bringer = Bringer(session, connection, op, now, dry=dry, observe=observe)
-        for pair in found:
-            outcomes[pair.entity.name] = bringer.bring(pair)
+        with nullcontext() if dry else held(session, "adopt") as hold:
+            bringer = Bringer(session, connection, op, now, dry=dry, observe=observe, hold=hold)
+            for pair in found:
+                outcomes[pair.entity.name] = bringer.bring(pair)
         if not dry:
             comparer = Comparer(
                 session, connection, op, now, _observer(meter, "compare", sum(totals.values()))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from keyweave.admin.drift import GRACE, GraceOption, ShowIdsOption, drift_lines, drift_rows
-from keyweave.admin.pace import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption, paced_partitions
 from keyweave.admin.progress import Meter
 from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
@@ -26,6 +26,7 @@ from keyweave.evolution.backfill import backfill as backfill_flow
 from keyweave.evolution.build import Build
 from keyweave.integrity.remedy import REASONS, REMEDIES
 from keyweave.integrity.survey import Observer
+from keyweave.repartition.hold import Hold
 from keyweave.store.registry import Registry
 from keyweave.sync.session import Session
 
@@ -80,8 +81,9 @@ def backfill(
             dry_run=dry_run,
             observe=Paced(observe, rate),
             before=before,
+            at_once=paced_partitions(rate),
         )
-        session.shell.run(flow)
+        session.shell.run(flow if dry_run else Hold(session.context, "backfill").around(flow))
         shape = _shape(build, dry_run=dry_run, show_ids=show_ids)
         return Result(not build.complete, shape, _lines(build, dry_run=dry_run, show_ids=show_ids))
 

@@ -18,7 +18,7 @@ from keyweave.admin.drift import (
     notes,
 )
 from keyweave.admin.progress import Meter
-from keyweave.admin.result import Result, print_result
+from keyweave.admin.result import Result, print_result, print_unfinished
 from keyweave.admin.target import (
     EnvironmentOption,
     Format,
@@ -30,6 +30,7 @@ from keyweave.admin.target import (
 )
 from keyweave.admin.tenants import EPILOG as TENANTS
 from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
+from keyweave.errors import KeyweaveError
 from keyweave.integrity.check import check as check_flow
 from keyweave.integrity.drift import Report
 from keyweave.integrity.survey import Observer
@@ -44,7 +45,8 @@ Examples:
 
   keyweave check --url redis://localhost:6379 --all-tenants   every tenant of the application
 
-It only reads, in constant memory. It may run while applications write: reported drift was found twice.
+It only reads, in constant memory. It may run while applications write: reported drift was found twice. If a partition of a
+cluster cannot be read, the others are compared, what they have is printed, and the error names the partition.
 `keyweave reindex` repairs what can be repaired.
 
 Exit status: 0 clean, 1 drift, 2 could not run.
@@ -68,8 +70,17 @@ def check(
 
     def work(session: Session, observe: Observer, *_: Any) -> Result:
         listing = Listing(session.context.package, wanted=show_ids)
-        flow = check_flow(session.context, entities=entity, observe=observe, on_drift=listing.add)
-        report = session.shell.run(flow)
+        report = Report()
+        flow = check_flow(
+            session.context, entities=entity, observe=observe, on_drift=listing.add, report=report
+        )
+        try:
+            session.shell.run(flow)
+        except KeyweaveError as error:
+            if not all_tenants and report.documents:
+                shape = _shape(report, listing, show_ids=show_ids) | {"clean": False, "error": str(error)}
+                print_unfinished(shape, _unfinished(report, listing), format)
+            raise
         return Result(not report.clean, _shape(report, listing, show_ids=show_ids), _lines(report, listing))
 
     refuse_namespace(command, all_tenants=all_tenants)
@@ -83,6 +94,16 @@ def check(
     ):
         result = work(session, meter)
     print_result(result, format)
+
+
+def _unfinished(report: Report, listing: Listing) -> list[str]:
+    """Return the lines of a check that an error has ended."""
+    lines = [
+        f"not complete: {report.documents:,} documents and {report.entries:,} entries compared before an error"
+    ]
+    if report.drift:
+        lines += ["drift:", *drift_lines(report.drift), *listing_lines(listing.rows)]
+    return lines + notes(report)
 
 
 def _shape(report: Report, listing: Listing, *, show_ids: bool) -> dict[str, object]:

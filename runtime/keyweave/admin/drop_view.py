@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from keyweave.admin.pace import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption, paced_partitions
 from keyweave.admin.progress import Meter
 from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
@@ -23,6 +23,7 @@ from keyweave.admin.tenants import EPILOG as TENANTS
 from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespace
 from keyweave.evolution import retire
 from keyweave.integrity.survey import Observer
+from keyweave.repartition.hold import Hold
 from keyweave.store.registry import Registry
 from keyweave.sync.session import Session
 
@@ -61,8 +62,10 @@ def drop_view(
         if registries is not None and not kept and all(index not in each.indexes for each in registries):
             return Result(False, {"index": index, "keys": 0}, [f"{index}: not in this namespace"])
         seen = True
-        flow = retire.drop_index(session.context, index, observe=Paced(observe, rate))
-        dropped = session.shell.run(flow)
+        flow = retire.drop_index(
+            session.context, index, observe=Paced(observe, rate), at_once=paced_partitions(rate)
+        )
+        dropped = session.shell.run(Hold(session.context, "drop-view").around(flow))
         return Result(False, {"index": index, "keys": dropped}, [f"{index}: dropped {dropped:,} keys"])
 
     refuse_namespace(command, all_tenants=all_tenants)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from keyweave.admin.drift import GRACE, GraceOption
+from keyweave.admin.held import held
 from keyweave.admin.progress import Meter
 from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
@@ -29,10 +30,11 @@ from keyweave.admin.target import (
 from keyweave.admin.tenants import AllTenantsOption, Outcomes, refuse_namespace, tenants_of
 from keyweave.errors import ExportFileError
 from keyweave.exchange.deadline import server_time
+from keyweave.integrity.scan import scans_at_once
 from keyweave.sync.session import Session
 from keyweave.transfer.file import SUFFIX, Contents, check_schema, read_line, tenant_of, verify
 from keyweave.transfer.history import history
-from keyweave.transfer.load import Imported, load
+from keyweave.transfer.load import ROWS, Imported, load
 
 EPILOG = """\
 Example:
@@ -193,10 +195,11 @@ def _import(
 ) -> None:
     op = contents.end.sha256[:18]
     total = total or contents.end.documents
-    for batch in _batches(file):
-        session.shell.run(load(session.context, batch, op, imported))
-        done += len(batch)
-        meter.show("load", done, total, done)
+    with held(session, "import") as hold:
+        for batch in _batches(file, _lines_of(session)):
+            session.shell.run(hold.keep(load(session.context, batch, op, imported)))
+            done += len(batch)
+            meter.show("load", done, total, done)
 
 
 def _import_history(session: Session, file: Path, imported: Imported, meter: Meter) -> None:
@@ -209,14 +212,20 @@ def _import_history(session: Session, file: Path, imported: Imported, meter: Met
         total += 1
     op, done = digest.hexdigest()[:18], 0
     rows = history(context, _lines(file), now)
-    while batch := list(islice(rows, _LINES)):
-        session.shell.run(load(context, batch, op, imported, referring=True))
-        done += len(batch)
-        meter.show("load", done, total, done)
+    with held(session, "import") as hold:
+        while batch := list(islice(rows, _lines_of(session))):
+            session.shell.run(hold.keep(load(context, batch, op, imported, referring=True)))
+            done += len(batch)
+            meter.show("load", done, total, done)
 
 
-def _batches(file: Path) -> Iterator[list[tuple[str, bytes]]]:
-    """Yield the documents between the first and the last line, in batches."""
+def _lines_of(session: Session) -> int:
+    """Return the most lines of a batch. On a cluster there are some for each partition, because they are written side by side."""
+    return max(_LINES, ROWS * scans_at_once(session.context))
+
+
+def _batches(file: Path, lines: int) -> Iterator[list[tuple[str, bytes]]]:
+    """Yield the documents between the first and the last line, in batches of so many."""
     batch: list[tuple[str, bytes]] = []
     size = 0
     held: bytes | None = None
@@ -225,7 +234,7 @@ def _batches(file: Path) -> Iterator[list[tuple[str, bytes]]]:
             parsed = read_line(held)
             batch.append((parsed.entity, bytes(parsed.document)))
             size += len(held)
-            if len(batch) >= _LINES or size >= _BYTES:
+            if len(batch) >= lines or size >= _BYTES:
                 yield batch
                 batch, size = [], 0
         held = line if number else None

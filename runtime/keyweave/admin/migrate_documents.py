@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from keyweave.admin.drift import GRACE, EntityOption, GraceOption
-from keyweave.admin.pace import Paced, RateOption
+from keyweave.admin.pace import Paced, RateOption, paced_partitions
 from keyweave.admin.progress import Meter
 from keyweave.admin.result import Result, print_result
 from keyweave.admin.target import (
@@ -26,6 +26,7 @@ from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespa
 from keyweave.document.rewrite import Rewrite
 from keyweave.evolution import retire
 from keyweave.integrity.survey import Observer
+from keyweave.repartition.hold import Hold
 from keyweave.sync.session import Session
 
 EPILOG = """\
@@ -76,8 +77,9 @@ def migrate_documents(
             purge=purge or (),
             dry_run=dry_run,
             observe=Paced(observe, rate),
+            at_once=paced_partitions(rate),
         )
-        session.shell.run(flow)
+        session.shell.run(flow if dry_run else Hold(session.context, "migrate-documents").around(flow))
         found = bool(rewrite.overtaken or rewrite.unreadable or (dry_run and rewrite.written))
         shape = {"dry_run": dry_run, **dataclasses.asdict(rewrite)}
         return Result(found, shape, _lines(rewrite, dry_run=dry_run))

@@ -7,12 +7,18 @@ from typing import Annotated, Final
 
 import typer
 
+from keyweave.exchange.by_partition import AT_ONCE
 from keyweave.integrity.survey import Observer, Progress
 
 RateOption = Annotated[
     int,
     typer.Option("--rate", min=0, help="The most documents and entries to read per second; 0 for no limit."),
 ]
+
+
+def paced_partitions(rate: int) -> int:
+    """Return the most partitions of one master that are worked on at the same time: with a rate one, so that each pause is short."""
+    return 1 if rate else AT_ONCE
 
 
 class Paced:

@@ -34,6 +34,7 @@ from keyweave.admin.tenants import AllTenantsOption, each_tenant, refuse_namespa
 from keyweave.integrity import repair
 from keyweave.integrity.remedy import REASONS, REMEDIES, Repairs
 from keyweave.integrity.survey import Observer
+from keyweave.repartition.hold import Hold
 from keyweave.sync.session import Session
 
 EPILOG = """\
@@ -79,7 +80,7 @@ def reindex(
             observe=observe,
             on_drift=listing.add,
         )
-        session.shell.run(flow)
+        session.shell.run(flow if dry_run else Hold(session.context, "reindex").around(flow))
         found = not repairs.complete or (dry_run and bool(repairs.mended or repairs.forgotten))
         shape = _shape(repairs, listing, dry_run=dry_run, show_ids=show_ids)
         return Result(found, shape, _lines(repairs, listing, dry_run=dry_run))

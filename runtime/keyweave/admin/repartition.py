@@ -20,6 +20,7 @@ from keyweave.admin.target import (
     opened,
 )
 from keyweave.exchange.ask import ask
+from keyweave.repartition.estimate import count_rows
 from keyweave.repartition.grow import Stage, Standing, repartition, require_possible, standing
 from keyweave.store.doubling import LEASE, PLAN_LIFE
 from keyweave.sync.session import Session
@@ -96,17 +97,27 @@ def _run(session: Session, group: str, to: int, meter: Meter, *, dry_run: bool) 
 
 
 def _estimated(session: Session, group: str, now: Standing, to: int, shape: dict[str, object]) -> Result:
-    """Return what would move: of the keys of the database, which are no fewer than rows, half in each doubling."""
+    """Return what would move: in each doubling half of the rows. Where they cannot be counted, the database has no more rows than keys."""
     doublings = (to // now.number).bit_length() - 1
-    replies: list[Any] = session.shell.run(ask(session.context, (("DBSIZE",),)))
-    keys = int(replies[0])
-    moving = keys * doublings // 2
+    counted: int | None = session.shell.run(count_rows(session.context, group))
+    if counted is None:
+        replies: list[Any] = session.shell.run(ask(session.context, (("DBSIZE",),)))
+        counted, exact = int(replies[0]), False
+    else:
+        exact = True
+    moving = counted * doublings // 2
     seconds = round(LEASE + PLAN_LIFE + 6 + 2 * moving / _ROWS_A_SECOND)
     first = now.doubling or 2 * now.number
+    about = (
+        f"about {moving:,} rows would move, because the group has {counted:,} rows; about {seconds:,} s"
+        if exact
+        else f"at most {moving:,} rows would move, because the database has {counted:,} keys; about {seconds:,} s"
+    )
     lines = [
         f"group {group}: {doublings} doubling{'s' if doublings > 1 else ''}, from {now.number} to {to} partitions",
         f"in each, half of the rows of each partition move to its twin: partition 0 to {first // 2}, and so on",
-        f"at most {moving:,} rows would move, because the database has {keys:,} keys; about {seconds:,} s",
+        about,
         "nothing was changed",
     ]
-    return Result(False, shape | {"doublings": doublings, "rows": moving, "seconds": seconds}, lines)
+    more = {"doublings": doublings, "rows": moving, "seconds": seconds, "exact": exact}
+    return Result(False, shape | more, lines)

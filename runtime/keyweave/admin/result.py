@@ -24,6 +24,11 @@ class Result(NamedTuple):
     lines: list[str]
 
 
+def print_unfinished(shape: dict[str, object], lines: list[str], format_: Format) -> None:
+    """Print what a command has found before an error, which ends it."""
+    typer.echo(json.dumps(shape) if format_ is Format.JSON else "\n".join(lines))
+
+
 def print_result(result: Result, format_: Format) -> None:
     """Print a result, and end the command with the status of a finding if there is one."""
     typer.echo(json.dumps(result.shape) if format_ is Format.JSON else "\n".join(result.lines))

@@ -28,7 +28,7 @@ from keyweave.admin.target import (
 )
 from keyweave.admin.tenants import EPILOG as TENANTS
 from keyweave.admin.tenants import AllTenantsOption, Outcomes, refuse_namespace, tenants_of
-from keyweave.errors import ConfigurationError, StoreUnavailableError
+from keyweave.errors import ConfigurationError, KeyweaveError, StoreUnavailableError
 from keyweave.expiry.tend import Pace, SweepProgress, tend, tend_once
 from keyweave.sync.session import Session
 
@@ -89,6 +89,10 @@ def sweep(
             _run(session, Pace(interval, share), progress, None if watch else limit, stopping)
         except _Stopped:
             typer.echo("keyweave: stopped", err=True)
+        except KeyweaveError:
+            if progress.swept:
+                typer.echo(f"keyweave: swept {progress.swept:,} rows before an error", err=True)
+            raise
     if format is Format.JSON:
         typer.echo(json.dumps({"swept": progress.swept, "kept": progress.kept}))
     else:

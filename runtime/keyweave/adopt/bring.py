@@ -21,6 +21,7 @@ from keyweave.effects import Flow
 from keyweave.errors import ExportFileError, ValidationError
 from keyweave.exchange.ask import ask
 from keyweave.model.entity import Entity
+from keyweave.repartition.hold import Hold
 from keyweave.store.context import Context
 from keyweave.sync.session import Session
 from keyweave.transfer.history import dated
@@ -78,6 +79,7 @@ class Bringer:
         now: the moment of rows that have none, in microseconds since 1970; no row may be later.
         dry: whether rows are only read and checked.
         observe: called with the number of rows of each batch.
+        hold: keeps a repartition from beginning meanwhile.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Bringer:
         *,
         dry: bool = False,
         observe: Callable[[int], object],
+        hold: Hold | None = None,
     ) -> None:
         self._session = session
         self._connection = connection
@@ -96,6 +99,7 @@ class Bringer:
         self._now = now
         self._dry = dry
         self._observe = observe
+        self._hold = hold
 
     def bring(self, pair: Pair) -> Outcome:
         """Bring the rows of one table over.
@@ -171,7 +175,8 @@ class Bringer:
         if not lines:
             return 0
         imported = Imported()
-        self._session.shell.run(load(self._session.context, lines, self._op, imported))
+        flow = load(self._session.context, lines, self._op, imported)
+        self._session.shell.run(self._hold.keep(flow) if self._hold is not None else flow)
         outcome.present += imported.present
         outcome.expired += imported.expired
         outcome.conflicts += imported.conflicts

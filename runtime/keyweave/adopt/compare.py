@@ -19,7 +19,7 @@ from keyweave.effects import Flow
 from keyweave.errors import ExportFileError, ValidationError
 from keyweave.exchange.ask import ask
 from keyweave.integrity.check import locator_for
-from keyweave.integrity.scan import Walk
+from keyweave.integrity.scan import KeyScan, Walk
 from keyweave.keyspace.parse import KeyKind, ParsedKey
 from keyweave.store.context import Context
 from keyweave.sync.session import Session
@@ -119,7 +119,7 @@ class Comparer:
     def _walk(self, pairs: Mapping[str, Pair], handle: Callable[[Pair, list[Stored]], None]) -> None:
         context = self._session.context
         run = self._session.shell.run
-        walk = Walk(context, run(locator_for(context, set(pairs))))
+        walk = Walk(KeyScan(context), run(locator_for(context, set(pairs))))
         seen: set[int] = set()  # a scan may return a key twice
         while not walk.done:
             places: list[ParsedKey] = []

@@ -102,9 +102,7 @@ class Shell:
                             answer = await self.channel.exchange(
                                 effect.commands, wire.earlier(until, within), within
                             )
-                        if until is not None and time.monotonic() > until + self._patience + (within or 0.0):
-                            # What the reply says may rest on a lease that has ended.
-                            raise wire.stood_still()
+                        wire.require_in_time(until, within, self._patience)
                     elif type(effect) is Sleep:
                         if until is not None and time.monotonic() + effect.seconds >= until:
                             raise wire.deadline_passed()

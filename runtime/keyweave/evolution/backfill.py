@@ -12,12 +12,13 @@ from keyweave.effects import Call, Command, Flow
 from keyweave.errors import ConfigurationError, CorruptDocumentError
 from keyweave.evolution.build import SHOWN, Build
 from keyweave.exchange.ask import ask
+from keyweave.exchange.by_partition import AT_ONCE, Failures
 from keyweave.exchange.deadline import deadline_passed
 from keyweave.exchange.handshake import handshake, indexes_of, read_registries
 from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.integrity.check import begin, ignore_progress
 from keyweave.integrity.repair import reindex
-from keyweave.integrity.scan import Batches, Walk
+from keyweave.integrity.scan import Batches, KeyScan, Walk, each_scan, scans_at_once
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey
@@ -35,6 +36,7 @@ def backfill(
     dry_run: bool = False,
     observe: Observer | None = None,
     before: list[Registry] | None = None,
+    at_once: int = AT_ONCE,
 ) -> Flow[None]:
     """Build the indexes that are not built yet. Documents never change; the flow may be interrupted and run again.
 
@@ -44,6 +46,7 @@ def backfill(
         dry_run: only report what would be built, and which values collide.
         observe: called with the progress.
         before: the registries, read after the handshake and before the names of keys, where the state has these.
+        at_once: most partitions of one master that are worked on at the same time.
 
     Raises:
         ConfigurationError: there is no such index.
@@ -60,12 +63,12 @@ def backfill(
         before = yield from read_registries(context, partitions)
     uniques = {index.name for index in wanted.values() if isinstance(index.of, Unique)}
     if uniques:
-        yield from _collisions(context, build, uniques, observe or ignore_progress)
+        yield from _collisions(context, build, uniques, observe or ignore_progress, at_once)
     if build.collisions or dry_run:
         return
     everything = context.reading_unbuilt()
     entities = {index.entity.name for index in wanted.values()}
-    yield from reindex(everything, build.repairs, entities=entities, observe=observe)
+    yield from reindex(everything, build.repairs, entities=entities, observe=observe, at_once=at_once)
     yield from _declare(context, build, wanted, list(zip(partitions, before, strict=True)))
 
 
@@ -106,30 +109,41 @@ def _declare(
     build.built = tuple(name for name in build.wanted if name not in context.unbuilt)
 
 
-def _collisions(context: Context, build: Build, uniques: set[str], observe: Observer) -> Flow[None]:
+def _collisions(
+    context: Context, build: Build, uniques: set[str], observe: Observer, at_once: int
+) -> Flow[None]:
     """Find values that several live rows claim. Keeps one id per value in memory: about 150 bytes a row."""
     entities = {name.partition(".")[0] for name in uniques}
     holders: dict[tuple[str, str], str] = {}
     colliding: set[tuple[str, str]] = set()
     progress = yield from begin(context, "unique values")
-    walk, batches = Walk(context, Locator(context.package, context.keyspace, entities)), Batches()
-    while not walk.done:
-        places = yield from walk.keys()
-        rows = [place for place in places if place.what is KeyKind.DOCUMENT]
-        for part in batches.of(rows):
-            claims = yield from _claims(context, part, batches)
-            for name, claim in claims:
-                place = (f"{name}.{claim.unique}", claim.value)
-                if place[0] not in uniques:
-                    continue
-                holder = holders.setdefault(place, claim.owner)
-                if holder != claim.owner:
-                    colliding.add(place)
-                    if len(build.colliding) < SHOWN:
-                        build.colliding.append((place[0], holder, claim.owner))
-        progress.keys += len(places)
-        progress.documents += len(rows)
-        yield Call(observe, progress)
+    locator, batches = Locator(context.package, context.keyspace, entities), Batches(scans_at_once(context))
+
+    def note(name: str, claim: ClaimEntry) -> None:
+        place = (f"{name}.{claim.unique}", claim.value)
+        if place[0] not in uniques:
+            return
+        holder = holders.setdefault(place, claim.owner)
+        if holder != claim.owner:
+            colliding.add(place)
+            if len(build.colliding) < SHOWN:
+                build.colliding.append((place[0], holder, claim.owner))
+
+    def visit(scan: KeyScan) -> Flow[None]:
+        walk = Walk(scan, locator)
+        while not walk.done:
+            places = yield from walk.keys()
+            rows = [place for place in places if place.what is KeyKind.DOCUMENT]
+            for part in batches.of(rows):
+                for name, claim in (yield from _claims(context, part, batches)):
+                    note(name, claim)
+            progress.keys += len(places)
+            progress.documents += len(rows)
+            yield Call(observe, progress)
+
+    failures = Failures(context)
+    yield from each_scan(context, visit, failures, foreign=False, at_once=at_once)
+    failures.raise_first()
     for name, _ in colliding:
         build.collisions[name] = build.collisions.get(name, 0) + 1
 

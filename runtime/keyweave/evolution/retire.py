@@ -14,10 +14,11 @@ from keyweave.effects import Call, Command, Flow
 from keyweave.errors import ConfigurationError, CorruptDocumentError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask
+from keyweave.exchange.by_partition import AT_ONCE, Failures
 from keyweave.exchange.handshake import read_registries
 from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.integrity.check import begin, ignore_progress, locator_for
-from keyweave.integrity.scan import Batches, Walk
+from keyweave.integrity.scan import Batches, KeyScan, Walk, each_scan, scans_at_once
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey
@@ -27,12 +28,15 @@ from keyweave.store.context import Context
 from keyweave.store.registry import index_field
 
 
-def drop_index(context: Context, stored: str, *, observe: Observer | None = None) -> Flow[int]:
+def drop_index(
+    context: Context, stored: str, *, observe: Observer | None = None, at_once: int = AT_ONCE
+) -> Flow[int]:
     """Delete the keys of an index that this code does not keep, and its entry in the registry.
 
     Args:
         stored: its stored name: `TaskState.by_agent`, or `TaskState.by_agent.2` for a later generation.
         observe: called with the progress.
+        at_once: most partitions of one master that are worked on at the same time.
 
     Returns:
         The number of deleted keys.
@@ -58,16 +62,24 @@ def drop_index(context: Context, stored: str, *, observe: Observer | None = None
             f"(indexes that this code does not keep: {', '.join(sorted(known)) or 'none'})"
         )
     others = {name for registry in registries for name in registry.indexes}
-    walk = Walk(context, Locator(context.package, context.keyspace, others=others))
-    progress, dropped = (yield from begin(context, "drop")), 0
-    while not walk.done:
-        places = yield from walk.keys()
-        keys = [place.key for place in places if place.what is KeyKind.OTHER and place.label == stored]
-        if keys:
-            (gone,) = yield from ask(context, (("UNLINK", *keys),))
-            dropped += int(gone)
-        progress.keys += len(places)
-        yield Call(observe or ignore_progress, progress)
+    locator, dropped = Locator(context.package, context.keyspace, others=others), 0
+    progress = yield from begin(context, "drop")
+
+    def visit(scan: KeyScan) -> Flow[None]:
+        nonlocal dropped
+        walk = Walk(scan, locator)
+        while not walk.done:
+            places = yield from walk.keys()
+            keys = [place.key for place in places if place.what is KeyKind.OTHER and place.label == stored]
+            if keys:
+                (gone,) = yield from ask(context, (("UNLINK", *keys),))
+                dropped += int(gone)
+            progress.keys += len(places)
+            yield Call(observe or ignore_progress, progress)
+
+    failures = Failures(context)
+    yield from each_scan(context, visit, failures, foreign=False, at_once=at_once)
+    failures.raise_first()
     commands: tuple[Command, ...] = tuple(
         ("HDEL", partition.schema, index_field(stored)) for partition in holding
     )
@@ -83,6 +95,7 @@ def rewrite_documents(
     purge: Collection[str] = (),
     dry_run: bool = False,
     observe: Observer | None = None,
+    at_once: int = AT_ONCE,
 ) -> Flow[None]:
     """Rewrite documents as this schema writes them: renamed fields under their new names, without the names in `purge`.
 
@@ -94,6 +107,7 @@ def rewrite_documents(
         purge: names of removed fields, to be deleted permanently.
         dry_run: only report what would be written.
         observe: called with the progress.
+        at_once: most partitions of one master that are worked on at the same time.
 
     Raises:
         ConfigurationError: there is no such entity, or a name in `purge` is a field of the schema.
@@ -107,20 +121,27 @@ def rewrite_documents(
             raise ConfigurationError(
                 f"{entity.name}.{kept[0]} is a field of this schema; it cannot be purged"
             )
-    walk, batches = Walk(context, locator), Batches()
+    batches = Batches(scans_at_once(context))
     progress = yield from begin(context, "documents")
-    while not walk.done:
-        places = yield from walk.keys()
-        rows = [place for place in places if place.what is KeyKind.DOCUMENT]
-        for part in batches.of(rows):
-            (documents,) = yield from ask(context, (("MGET", *[place.key for place in part]),))
-            batches.learn(documents)
-            for place, document in zip(part, documents, strict=True):
-                if document is not None:
-                    yield from _rewrite(context, rewrite, place, document, frozenset(purge), dry_run=dry_run)
-        progress.keys += len(places)
-        progress.documents += len(rows)
-        yield Call(observe or ignore_progress, progress)
+
+    def visit(scan: KeyScan) -> Flow[None]:
+        walk, gone = Walk(scan, locator), frozenset(purge)
+        while not walk.done:
+            places = yield from walk.keys()
+            rows = [place for place in places if place.what is KeyKind.DOCUMENT]
+            for part in batches.of(rows):
+                (documents,) = yield from ask(context, (("MGET", *[place.key for place in part]),))
+                batches.learn(documents)
+                for place, document in zip(part, documents, strict=True):
+                    if document is not None:
+                        yield from _rewrite(context, rewrite, place, document, gone, dry_run=dry_run)
+            progress.keys += len(places)
+            progress.documents += len(rows)
+            yield Call(observe or ignore_progress, progress)
+
+    failures = Failures(context)
+    yield from each_scan(context, visit, failures, foreign=False, at_once=at_once)
+    failures.raise_first()
 
 
 def _rewrite(

@@ -53,10 +53,14 @@ def estimated_time(context: Context, partition: Partition) -> Flow[int]:
 
 
 def read_clocks(context: Context) -> Flow[None]:
-    """Set the clocks of all servers that hold partitions."""
-    partitions = context.keyspace.partitions()
-    for partition in partitions if context.clustered else partitions[:1]:
-        yield from server_time(context, partition)
+    """Set the clocks of all servers that hold partitions, in one exchange."""
+    every = context.keyspace.partitions()
+    partitions = every if context.clustered else every[:1]
+    commands = tuple(command for each in partitions for command in time_commands(context, each))
+    replies = yield from ask(context, commands)
+    step = len(commands) // len(partitions)
+    for partition, reply in zip(partitions, replies[step - 1 :: step], strict=True):
+        context.clock(partition).set(micros_of(reply))
 
 
 def server_time(context: Context, partition: Partition) -> Flow[int]:

@@ -5,17 +5,18 @@ Each flow sees its own replies only. So a flow of one partition runs beside thos
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
-from keyweave.effects import Command, ConnectionFailure, Effect, Flow, Send, Sleep
+from keyweave.effects import Call, Command, ConnectionFailure, Effect, Flow, Send, Sleep
 from keyweave.errors import KeyweaveError
 from keyweave.store.context import Context
 
 T = TypeVar("T")
 
 _MOST: Final = 512
-"""Most flows that run at the same time."""
+"""Most flows that run at the same time, unless the caller says otherwise."""
 
 
 def together(context: Context, flows: Iterable[Flow[T]]) -> Flow[list[T]]:
@@ -23,14 +24,28 @@ def together(context: Context, flows: Iterable[Flow[T]]) -> Flow[list[T]]:
 
     Args:
         context: of the flows. With the option `durable` each write is sent alone, with what confirms it.
-        flows: that do not depend on each other.
+        flows: that do not depend on each other. At most 512 of them run at once.
     """
     every = list(flows)
-    found: list[T] = []
-    for start in range(0, len(every), _MOST):
-        part = every[start : start + _MOST]
-        found += [(yield from part[0])] if len(part) == 1 else (yield from _Band(context, part).play())
-    return found
+    if len(every) == 1:
+        return [(yield from every[0])]
+    return (yield from _Band(context, [every], _MOST, _MOST).play())[0]
+
+
+def together_in_queues(
+    context: Context, queues: Sequence[Sequence[Flow[T]]], each: int, most: int
+) -> Flow[list[list[T]]]:
+    """Run the flows of several queues, a few of each queue at the same time, and return the results of each queue in order.
+
+    The next flow of a queue begins when one of them has ended. If one of them fails, the others are given up.
+
+    Args:
+        context: of the flows, as for `together`.
+        queues: such as one for each server, so that none of them has more to do at once than `each` flows ask.
+        each: most flows of one queue that run at the same time.
+        most: most flows of all queues that run at the same time.
+    """
+    return (yield from _Band(context, queues, each, most).play())
 
 
 def caught(flow: Flow[T]) -> Flow[T | KeyweaveError]:
@@ -42,31 +57,56 @@ def caught(flow: Flow[T]) -> Flow[T | KeyweaveError]:
 
 
 class _Band:
-    """Flows that run at the same time. Each is at an effect, or has ended."""
+    """Flows that run at the same time. Each waits for its turn, is at an effect, or has ended."""
 
-    def __init__(self, context: Context, flows: list[Generator[Effect, Any, Any]]) -> None:
+    def __init__(
+        self, context: Context, queues: Sequence[Sequence[Generator[Effect, Any, Any]]], each: int, most: int
+    ) -> None:
         self._alone: Final = context.durability is not None
-        self._flows: Final = flows
         self._monotonic: Final = context.monotonic
+        self._flows: Final = [flow for queue in queues for flow in queue]
+        self._queue: Final = [number for number, queue in enumerate(queues) for _ in queue]
+        self._waiting: Final[list[deque[int]]] = []
+        for queue in queues:
+            first = sum(map(len, self._waiting))
+            self._waiting.append(deque(range(first, first + len(queue))))
+        self._running: Final = [0] * len(queues)
+        self._each: Final = each
+        self._most: Final = most
         self._effects: Final[dict[int, Effect]] = {}
         self._due: Final[dict[int, float]] = {}
-        self._results: Final[dict[int, Any]] = {}
+        self._results: Final[list[Any]] = [None] * len(self._flows)
 
-    def play(self) -> Flow[list[Any]]:
+    def play(self) -> Flow[list[list[Any]]]:
+        found: list[list[Any]] = [[] for _ in self._running]
         try:
-            for number in range(len(self._flows)):
-                self._go_on(number, None)
+            self._admit()
             while self._effects:
                 yield from self._step()
+                self._admit()
         finally:
             for flow in self._flows:
                 flow.close()
-        return [self._results[number] for number in range(len(self._flows))]
+        for queue, result in zip(self._queue, self._results, strict=True):
+            found[queue].append(result)
+        return found
+
+    def _admit(self) -> None:
+        """Begin with the next flows: of the queue that has fewest at work, and of those of the longest one."""
+        waiting, running = self._waiting, self._running
+        while len(self._effects) < self._most:
+            free = [queue for queue, left in enumerate(waiting) if left and running[queue] < self._each]
+            if not free:
+                return
+            queue = min(free, key=lambda each: (running[each], -len(waiting[each])))
+            running[queue] += 1
+            self._go_on(waiting[queue].popleft(), None)
 
     def _step(self) -> Flow[None]:
-        """Carry out what the flows wait for: first what they send, then what is neither that nor a pause, and pauses at the end.
+        """Carry out what the flows wait for: calls, then what they send, then what is neither that nor a pause, and pauses at the end.
 
-        A pause ends at its own time. Flows that are in each other's way would come back together otherwise, again and again.
+        So all of them have come to what they send next before it is sent. A pause ends at its own time. Flows that are in each
+        other's way would come back together otherwise, again and again.
         """
         if self._due:
             now = self._monotonic()
@@ -74,6 +114,10 @@ class _Band:
                 self._go_on(over, None)
             if not self._effects:
                 return
+        call = next((number for number, effect in self._effects.items() if type(effect) is Call), None)
+        if call is not None:
+            yield from self._carry_out(call)
+            return
         sends = {
             number: effect
             for number, effect in self._effects.items()
@@ -82,18 +126,20 @@ class _Band:
         if sends:
             yield from self._send(sends)
             return
-        number, effect = next(
-            (each for each in self._effects.items() if type(each[1]) is not Sleep), (None, None)
-        )
-        if number is not None and effect is not None:
-            try:
-                answer = yield effect
-            except Exception as error:  # noqa: BLE001 - the flow decides what to do about it
-                self._fail(number, error)
-            else:
-                self._go_on(number, answer)
+        other = next((number for number, effect in self._effects.items() if type(effect) is not Sleep), None)
+        if other is not None:
+            yield from self._carry_out(other)
             return
         yield from self._pause()
+
+    def _carry_out(self, number: int) -> Flow[None]:
+        """Carry out the effect of one flow."""
+        try:
+            answer = yield self._effects[number]
+        except Exception as error:  # noqa: BLE001 - the flow decides what to do about it
+            self._fail(number, error)
+        else:
+            self._go_on(number, answer)
 
     def _send(self, sends: dict[int, Send]) -> Flow[None]:
         commands: list[Command] = []
@@ -103,14 +149,24 @@ class _Band:
         try:
             replies = yield Send(commands, min(limits, default=None))
         except ConnectionFailure as failure:
-            for number in sends:
-                self._fail(number, failure.copy())
+            self._share_failure(sends, failure)
             return
         start = 0
         for number, each in sends.items():
             end = start + len(each.commands)
             self._go_on(number, replies[start:end])
             start = end
+
+    def _share_failure(self, sends: dict[int, Send], failure: ConnectionFailure) -> None:
+        """Let the flows go on whose servers did answer, and the others fail."""
+        answers, start = failure.answers, 0
+        for number, each in sends.items():
+            places = range(start, start + len(each.commands))
+            if all(place in answers for place in places):
+                self._go_on(number, [answers[place] for place in places])
+            else:
+                self._fail(number, failure.copy(places))
+            start += len(each.commands)
 
     def _pause(self) -> Flow[None]:
         first = min(self._due, key=self._due.__getitem__)
@@ -145,4 +201,5 @@ class _Band:
 
     def _end(self, number: int, result: Any) -> None:
         self._effects.pop(number, None)
+        self._running[self._queue[number]] -= 1
         self._results[number] = result

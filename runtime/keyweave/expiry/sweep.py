@@ -6,6 +6,7 @@ work; the guards of their plans decide which of them removes a row.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,12 +18,15 @@ from keyweave.effects import Flow
 from keyweave.errors import (
     AuthenticationError,
     CorruptDocumentError,
+    KeyweaveError,
     ReferenceViolationError,
     TransactionTooLargeError,
 )
 from keyweave.exchange.ask import ask
+from keyweave.exchange.by_partition import AT_ONCE, MOST, Failures, Master, by_master, concerns_master
 from keyweave.exchange.deadline import deadline_passed, deadlines_passed, server_time
 from keyweave.exchange.handshake import learn_numbers
+from keyweave.exchange.together import caught, together
 from keyweave.expiry.forget import count_swept, forget
 from keyweave.expiry.search import Row
 from keyweave.homes.vacant import remove_vacant
@@ -73,7 +77,8 @@ class Step:
 def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
     """Remove up to `limit` rows: rows past their deadline, in all partitions, and rows that refer to them with cascade.
 
-    Where a group has several partitions, homes without a row are removed behind them, all of them.
+    Where a group has several partitions, homes without a row are removed behind them, all of them. On a cluster the partitions
+    are swept side by side, and one that cannot be does not stop the others.
 
     Returns:
         The number of removed rows.
@@ -87,20 +92,90 @@ def sweep(context: Context, *, limit: int = 10_000) -> Flow[int]:
             yield from learn_numbers(context)
         return allowance.used
     yield from _sweep_all(context, allowance)
-    if context.router is not None and not allowance.spent:
-        yield from remove_vacant(context)
     return allowance.used
 
 
 def _sweep_all(context: Context, allowance: Allowance) -> Flow[None]:
-    for partition in context.keyspace.partitions():
-        unsweepable = Unsweepable()
-        while not allowance.spent:
-            step = yield from sweep_step(
-                context.at(partition), partition, min(BATCH, allowance.rows), unsweepable, allowance
-            )
-            if not step.found:
-                break
+    failures = Failures(context)
+    masters = yield from by_master(context, context.keyspace.partitions())
+    sweeping = Round(context, masters, failures, AT_ONCE)
+    while not (sweeping.done or allowance.spent):
+        yield from sweeping.step(BATCH, allowance, lambda step: not step.found)
+    if context.router is not None and not (allowance.spent or context.doubling is not None):
+        yield from remove_vacant(context, failures)
+    failures.raise_first()
+
+
+class Round:
+    """One sweep of all partitions, in steps: each in some partitions of every master at the same time.
+
+    Args:
+        context: of the store.
+        masters: the partitions by master.
+        failures: gets the partitions where a step fails; the others go on.
+        at_once: the most partitions of one master in which a step is made at the same time; on one server it is one.
+    """
+
+    def __init__(
+        self, context: Context, masters: Sequence[Master], failures: Failures, at_once: int = 1
+    ) -> None:
+        self._context: Final = context
+        self._failures: Final = failures
+        self._at_once: Final = at_once if context.clustered else 1
+        self._waiting: Final = [(master.name, list(master.partitions)) for master in masters]
+        self._unsweepable: Final[dict[Partition, Unsweepable]] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether every partition is done."""
+        return not any(waiting for _, waiting in self._waiting)
+
+    @property
+    def kept(self) -> int:
+        """Number of rows that could not be removed."""
+        return sum(len(each.members) for each in self._unsweepable.values())
+
+    def step(
+        self, most: int, allowance: Allowance, ended: Callable[[Step], bool], cap: int | None = None
+    ) -> Flow[None]:
+        """Make a step in the next partitions.
+
+        Args:
+            most: number of rows past their deadline to remove in each of them.
+            allowance: what the step may cost in all of them together. It is charged.
+            ended: returns whether a partition is done after a step.
+            cap: number of rows to remove in each of them, with the rows that refer to swept ones; by default its share.
+        """
+        now = [
+            (name, waiting, partition)
+            for name, waiting in self._waiting
+            for partition in waiting[: self._at_once]
+        ][: min(MOST, allowance.rows)]
+        shares = [(allowance.rows + place) // len(now) for place in range(len(now))]
+        allowances = [
+            Allowance(self._context.monotonic, share if cap is None else min(cap, share)) for share in shares
+        ]
+        steps = [
+            caught(self._sweep(partition, most, each))
+            for (_, _, partition), each in zip(now, allowances, strict=True)
+        ]
+        try:
+            found = yield from together(self._context, steps)
+        finally:
+            for each in allowances:
+                allowance.charge(each.used)
+        for (name, waiting, partition), step in zip(now, found, strict=True):
+            if isinstance(step, KeyweaveError):
+                for lost in list(waiting) if concerns_master(step) else [partition]:
+                    self._failures.add(lost, step, name)
+                    waiting.remove(lost)
+            elif partition in waiting and ended(step):
+                waiting.remove(partition)
+
+    def _sweep(self, partition: Partition, most: int, allowance: Allowance) -> Flow[Step]:
+        unsweepable = self._unsweepable.setdefault(partition, Unsweepable())
+        there = self._context.at(partition)
+        return sweep_step(there, partition, min(most, allowance.rows), unsweepable, allowance)
 
 
 def sweep_step(

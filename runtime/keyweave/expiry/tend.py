@@ -15,7 +15,8 @@ from keyweave.commit.allowance import Allowance
 from keyweave.effects import Effect, Flow, Sleep
 from keyweave.errors import ConfigurationError, KeyweaveError
 from keyweave.exchange.ask import ask
-from keyweave.expiry.sweep import LOOKAHEAD, Unsweepable, sweep_step
+from keyweave.exchange.by_partition import Failures, by_master
+from keyweave.expiry.sweep import LOOKAHEAD, Round, Step, Unsweepable, sweep_step
 from keyweave.homes.vacant import VacantHomes, remove_next
 from keyweave.model.entity import Entity
 from keyweave.store.context import Context
@@ -24,6 +25,7 @@ _LOG: Final = logging.getLogger("keyweave")
 _BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 60.0
 _STEP_ROWS: Final = 16
+_UNLIMITED: Final = 1 << 62
 _SWEEPER_BACKLOG: Final = _STEP_ROWS * LOOKAHEAD
 """Maximum number of due rows that writes leave to a sweeper of the store. When there are more, writes sweep too."""
 _MARGIN: Final = 1_000_000
@@ -133,29 +135,37 @@ def tend_once(
 ) -> Flow[None]:
     """Sweep due rows in steps with pauses, until no row is due or `limit` rows are removed.
 
+    On a cluster one partition of each master is swept at the same time, and the pause follows for all of them: so no master has
+    more to do than the pace allows. A partition that cannot be swept does not stop the others.
+
     Raises:
         StoreUnavailableError: or a subclass.
         CorruptDocumentError: the key of a set of deadlines holds another type.
     """
-    kept = removed = 0
+    removed = 0
     if context.keyspace.doublings:
         progress.rounds += 1
         return  # rows past their deadline are invisible, and wait until the partitions are doubled
-    for partition in context.keyspace.partitions():
-        unsweepable = Unsweepable()
-        while limit is None or removed < limit:
-            started = context.monotonic()
-            rows = pace.rows if limit is None else min(pace.rows, limit - removed)
-            allowance = Allowance(context.monotonic, rows)
-            step = yield from sweep_step(context.at(partition), partition, rows, unsweepable, allowance)
-            removed += allowance.used
-            progress.swept += allowance.used
-            if step.found <= step.removed + step.kept:
-                break
+    failures = Failures(context)
+    sweeping = Round(context, (yield from by_master(context, context.keyspace.partitions())), failures)
+    more = False
+
+    def ended(step: Step) -> bool:
+        nonlocal more
+        more = more or step.found > step.removed + step.kept
+        return step.found <= step.removed + step.kept
+
+    while not sweeping.done and (limit is None or removed < limit):
+        started, more = context.monotonic(), False
+        allowance = Allowance(context.monotonic, _UNLIMITED if limit is None else limit - removed)
+        yield from sweeping.step(pace.rows, allowance, ended, cap=pace.rows)
+        removed += allowance.used
+        progress.swept += allowance.used
+        if more:
             spent = context.monotonic() - started
             yield from _pause(context, spent * (1 / pace.share - 1), pace.rows)
-        kept += len(unsweepable.members)
-    progress.kept = context.state.unsweepable = kept
+    progress.kept = context.state.unsweepable = sweeping.kept
+    failures.raise_first()
     progress.rounds += 1
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.by_partition import Failures, each_partition
 from keyweave.exchange.together import together
 from keyweave.homes.claim import vacate
 from keyweave.homes.home import Home, Homed, has_homes, is_located, not_after, read_home
@@ -17,9 +18,15 @@ _COUNT: Final = 500
 """Homes that are read at once."""
 
 
-def hashes_of(context: Context) -> Iterator[tuple[Partition, Homed]]:
-    """Yield every hash of homes that a store may have: its partition, and what has homes in it, without a value."""
-    for partition in context.keyspace.partitions():
+def hashes_of(
+    context: Context, partitions: Sequence[Partition] | None = None
+) -> Iterator[tuple[Partition, Homed]]:
+    """Yield every hash of homes that a store may have: its partition, and what has homes in it, without a value.
+
+    Args:
+        partitions: where the homes are; by default all.
+    """
+    for partition in context.keyspace.partitions() if partitions is None else partitions:
         if context.keyspace.number(partition.group) == 1:
             continue
         for entity in context.package.entities.values():
@@ -33,13 +40,18 @@ def hashes_of(context: Context) -> Iterator[tuple[Partition, Homed]]:
 
 
 class VacantHomes:
-    """Iterates over the homes without a row or unique value."""
+    """Iterates over the homes without a row or unique value.
+
+    Args:
+        context: of the store.
+        partitions: where the homes are; by default all.
+    """
 
     __slots__ = ("_context", "_cursor", "_waiting")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, partitions: Sequence[Partition] | None = None) -> None:
         self._context: Final = context
-        self._waiting: Final = list(hashes_of(context))
+        self._waiting: Final = list(hashes_of(context, partitions))
         self._cursor = 0
 
     @property
@@ -82,13 +94,22 @@ def presence(context: Context, thing: Homed, home: Home) -> Command:
     return ("EXISTS", partition.document(thing.entity.name, thing.value))
 
 
-def remove_vacant(context: Context) -> Flow[int]:
-    """Remove all homes without a row or unique value, and return their number."""
-    found = VacantHomes(context)
-    removed = 0
-    while not found.done:
-        removed += yield from remove_next(context, found)
-    return removed
+def remove_vacant(context: Context, failures: Failures) -> Flow[int]:
+    """Remove all homes without a row or unique value, and return their number.
+
+    Args:
+        failures: gets the partitions where that fails, and has those that are left out.
+    """
+
+    def remove(partition: Partition) -> Flow[int]:
+        found = VacantHomes(context, [partition])
+        removed = 0
+        while not found.done:
+            removed += yield from remove_next(context, found)
+        return removed
+
+    removed = yield from each_partition(context, context.keyspace.partitions(), remove, failures)
+    return sum(removed.values())
 
 
 def remove_next(context: Context, found: VacantHomes) -> Flow[int]:

@@ -13,12 +13,14 @@ from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Call, Command, Flow, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import ask
+from keyweave.exchange.by_partition import AT_ONCE, Failures
 from keyweave.exchange.deadline import TIME, micros_of, read_clocks
 from keyweave.exchange.handshake import handshake, read_registries
+from keyweave.exchange.numbers import Numbers
 from keyweave.integrity.drift import Drift, Kind, Report, Suspect
 from keyweave.integrity.homes import count_vacant, homeless
 from keyweave.integrity.inspect_entry import FreedRow
-from keyweave.integrity.scan import WRONGTYPE
+from keyweave.integrity.scan import WRONGTYPE, Batches, KeyScan, each_scan, scans_at_once
 from keyweave.integrity.survey import Observer, Progress, RowSums, Survey
 from keyweave.integrity.verify import Handler, Verification
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey
@@ -36,21 +38,24 @@ def check(
     entities: Collection[str] | None = None,
     observe: Observer | None = None,
     on_drift: Callable[[list[Drift]], object] | None = None,
+    report: Report | None = None,
 ) -> Flow[Report]:
     """Compare the namespace, or some entities of it, and return a report.
 
-    Safe while other processes write: reported drift was found by two inspections.
+    Safe while other processes write: reported drift was found by two inspections. On a cluster the partitions are compared side
+    by side, and one that cannot be does not stop the others: the error comes at the end.
 
     Args:
         entities: names of the entities to compare; by default all, and the keys that belong to no entity.
         observe: called with the progress of the check.
         on_drift: called with the drifts, a bounded number at a time.
+        report: gets what is found, also if the check ends with an error; by default a new one.
 
     Raises:
         ConfigurationError: there is no such entity.
-        StoreUnavailableError: the server cannot be used.
+        StoreUnavailableError: the server cannot be used, or rows moved to other partitions meanwhile.
     """
-    report = Report()
+    report = report if report is not None else Report()
 
     def counted(found: list[Drift]) -> Flow[None]:
         for drift in found:
@@ -59,25 +64,41 @@ def check(
             yield Call(on_drift, found)
 
     locator = yield from locator_for(context, entities)
-    yield from walk(context, locator, report, observe or ignore_progress, counted)
+    failures, numbers = Failures(context), Numbers(context)
+    yield from walk(context, locator, report, observe or ignore_progress, counted, failures)
+    failures.raise_first()
+    yield from numbers.require_same("the check")
     return report
 
 
 def walk(
-    context: Context, locator: Locator, report: Report, observe: Observer, handle: Handler
+    context: Context,
+    locator: Locator,
+    report: Report,
+    observe: Observer,
+    handle: Handler,
+    failures: Failures,
+    at_once: int = AT_ONCE,
 ) -> Flow[set[FreedRow]]:
     """Survey and verify. Calls `handle` with confirmed drift, and sets in the report how much was read.
+
+    Args:
+        failures: gets the partitions that cannot be compared; the others are nevertheless.
+        at_once: most partitions of one master that are read at the same time, in the passes that the observer sees.
 
     Returns:
         The rows that the native TTL freed and no sweep has removed yet.
     """
     yield from read_clocks(context)  # which native TTLs are right depends on it
     freed: set[FreedRow] = set()
-    survey = Survey(context, locator, (yield from begin(context, SURVEY)), observe)
-    yield from survey.run()
-    progress = survey.progress
-    report.documents, report.entries = progress.documents, progress.entries
-    report.set_aside, report.others = survey.set_aside, survey.others
+    batches = Batches(scans_at_once(context))
+    survey = Survey(context, locator, (yield from begin(context, SURVEY)), observe, batches)
+    try:
+        yield from survey.run(failures, at_once)
+    finally:
+        progress = survey.progress
+        report.documents, report.entries = progress.documents, progress.entries
+        report.set_aside, report.others = survey.set_aside, survey.others
     report.unbuilt = tuple(sorted(context.unbuilt))
     report.unfinished = tuple(
         f"repartition of the group {group} from {each.half} to {each.target} is unfinished: run keyweave repartition "
@@ -85,20 +106,23 @@ def walk(
         for group, each in sorted(context.keyspace.doublings.items())
     )
     if survey.sums.close():
-        progress = yield from begin(context, VERIFY)
-        verification = Verification(
-            context, locator, progress, observe, survey.sums, handle, survey.batches, freed
-        )
-        yield from verification.run()
+        # A master that is gone would say neither its time nor how many keys it has.
+        progress = Progress(VERIFY, total=progress.total) if failures else (yield from begin(context, VERIFY))
+
+        def verify(scan: KeyScan) -> Flow[None]:
+            sums = survey.sums
+            return Verification(context, locator, progress, observe, sums, handle, batches, freed).run(scan)
+
+        yield from each_scan(context, verify, failures, at_once=at_once)
     report.unswept = len(freed)
-    if context.router is not None:
-        lost = yield from homeless(context, locator)
+    if context.router is not None and not failures.of_master:  # the homes of a row may be anywhere
+        lost = yield from homeless(context, locator, failures)
         if lost:
             yield from handle(lost)
         report.vacant = 0
-        yield from count_vacant(context, report)
+        yield from count_vacant(context, report, failures)
     if not locator.limited:
-        late = yield from _clocks(context, survey.sums)
+        late = yield from _clocks(context, survey.sums, failures)
         if late:
             yield from handle(late)
     return freed
@@ -134,13 +158,13 @@ def begin(context: Context, stage: str) -> Flow[Progress]:
     return Progress(stage, total=int(total))
 
 
-def _clocks(context: Context, sums: RowSums) -> Flow[list[Drift]]:
+def _clocks(context: Context, sums: RowSums, failures: Failures) -> Flow[list[Drift]]:
     """Return drift of the revision clocks: unreadable, or behind the highest revision of a document.
 
     A clock is read after the documents, so a revision issued meanwhile is no drift. It is read together with the document
     of the highest revision: a server that restarted during the check may have lost both.
     """
-    partitions = context.keyspace.partitions()
+    partitions = [each for each in context.keyspace.partitions() if each not in failures]
     commands: list[Command] = []
     for partition in partitions:
         _, document = sums.highest.get(partition.tag, (0, partition.clock))

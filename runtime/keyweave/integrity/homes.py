@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow, Reply
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
+from keyweave.exchange.by_partition import Failures, each_partition
 from keyweave.homes.home import Home, Homed, has_homes, is_located, read_home
 from keyweave.homes.misplaced import is_misplaced
 from keyweave.homes.vacant import VacantHomes, presence
 from keyweave.integrity.drift import Drift, Kind, Report, Suspect
-from keyweave.integrity.scan import Contents, Walk
+from keyweave.integrity.scan import Contents, KeyScan, Walk, each_scan
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey, text
 from keyweave.store.context import Context
@@ -30,9 +32,21 @@ class _There(NamedTuple):
     owner: str
 
 
-def homeless(context: Context, locator: Locator) -> Flow[list[Drift]]:
-    """Return the rows and unique values that their homes do not find."""
-    walk, found = Walk(context, locator), []
+def homeless(context: Context, locator: Locator, failures: Failures) -> Flow[list[Drift]]:
+    """Return the rows and unique values that their homes do not find.
+
+    Args:
+        failures: gets the partitions that cannot be compared, and has those that are left out.
+    """
+    found: list[Drift] = []
+    visit = partial(_compare, context, locator, found)
+    yield from each_scan(context, visit, failures, foreign=False)
+    return found
+
+
+def _compare(context: Context, locator: Locator, found: list[Drift], scan: KeyScan) -> Flow[None]:
+    """Add to `found` what the homes do not find among the keys of a scan."""
+    walk = Walk(scan, locator)
     while not walk.done:
         places = yield from walk.keys()
         spread = [
@@ -54,7 +68,6 @@ def homeless(context: Context, locator: Locator) -> Flow[list[Drift]]:
                 there += _values(held.place, held.pairs)
         for start in range(0, len(there), _BATCH):
             found += yield from _lost(context, there[start : start + _BATCH])
-    return found
 
 
 def _row(place: ParsedKey) -> _There | None:
@@ -154,8 +167,17 @@ def _drift(context: Context, each: _There, home: Home | None) -> Flow[Drift]:
     return Drift(kind, each.place.label, suspect, key, each.thing.value)
 
 
-def count_vacant(context: Context, report: Report) -> Flow[None]:
-    """Count the homes without a row or unique value in a report."""
-    vacant = VacantHomes(context)
-    while not vacant.done:
-        report.vacant += len((yield from vacant.read()))
+def count_vacant(context: Context, report: Report, failures: Failures) -> Flow[None]:
+    """Count the homes without a row or unique value in a report.
+
+    Args:
+        failures: gets the partitions that cannot be read, and has those that are left out.
+    """
+
+    def count(partition: Partition) -> Flow[None]:
+        vacant = VacantHomes(context, [partition])
+        while not vacant.done:
+            found = yield from vacant.read()
+            report.vacant += len(found)  # not in one statement: others count meanwhile
+
+    yield from each_partition(context, context.keyspace.partitions(), count, failures)

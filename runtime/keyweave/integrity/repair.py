@@ -15,6 +15,7 @@ from keyweave.effects import Call, Command, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.apply import apply
 from keyweave.exchange.ask import ask, ask_script
+from keyweave.exchange.by_partition import AT_ONCE, Failures, each_partition
 from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.expiry.forget import forget
 from keyweave.expiry.search import Row
@@ -55,6 +56,7 @@ def reindex(
     dry_run: bool = False,
     observe: Observer | None = None,
     on_drift: Callable[[list[Drift]], object] | None = None,
+    at_once: int = AT_ONCE,
 ) -> Flow[None]:
     """Repair the namespace, or some entities of it, while other processes may write. Documents never change.
 
@@ -64,6 +66,7 @@ def reindex(
         dry_run: only report what would be done.
         observe: called with the progress.
         on_drift: called with the drifts, a bounded number at a time; later rounds may report a drift again.
+        at_once: most partitions of one master that are repaired at the same time.
 
     Raises:
         ConfigurationError: there is no such entity.
@@ -84,30 +87,36 @@ def reindex(
         else:
             yield from _repair(context, repairs, todo)
 
+    failures = Failures(context)
     for number in range(1 if dry_run else _ROUNDS):
         for counter in (repairs.report.drift, repairs.left, repairs.postponed):
             counter.clear()
         before = repairs.mended.total()
-        freed = yield from walk(context, locator, repairs.report, observe or ignore_progress, handle)
+        progress = observe or ignore_progress
+        freed = yield from walk(context, locator, repairs.report, progress, handle, failures, at_once)
         if not dry_run:
-            forgotten = yield from _forget(context, freed)
+            forgotten = yield from _forget(context, freed, failures)
             repairs.report.unswept = max(0, repairs.report.unswept - forgotten)
         repairs.forgotten += len(freed) if dry_run else forgotten
         rebuilt = any(drift.kind in (Kind.WRONG_TYPE, Kind.BAD_CLOCK) for drift in repairs.report.drift)
         stuck = number > 0 and repairs.mended.total() == before
-        if stuck or not (repairs.postponed or rebuilt):
-            return
+        if stuck or failures or not (repairs.postponed or rebuilt):
+            break
+    failures.raise_first()
 
 
-def _forget(context: Context, freed: set[FreedRow]) -> Flow[int]:
+def _forget(context: Context, freed: set[FreedRow], failures: Failures) -> Flow[int]:
     """Remove the entries of rows that the native TTL freed, as a sweep does. Returns the number of rows."""
     rows: defaultdict[Partition, list[Row]] = defaultdict(list)
     for partition, name, key in freed:
         rows[partition].append((name, key))
-    forgotten = 0
-    for partition, some in rows.items():
-        forgotten += (yield from forget(context.at(partition), partition, some))[0]
-    return forgotten
+    found = yield from each_partition(
+        context,
+        list(rows),
+        lambda partition: forget(context.at(partition), partition, rows[partition]),
+        failures,
+    )
+    return sum(forgotten for forgotten, _ in found.values())
 
 
 def _repair(context: Context, repairs: Repairs, drifts: list[Drift]) -> Flow[None]:

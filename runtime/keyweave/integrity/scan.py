@@ -5,11 +5,12 @@ The server may return a key or member twice. One that is created or deleted duri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from keyweave.effects import Command, Flow, ServerError
 from keyweave.exchange.ask import ask
+from keyweave.exchange.by_partition import AT_ONCE, MOST, Failures, each_partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey, text, word
 from keyweave.store.context import Context
 
@@ -20,7 +21,7 @@ _INDEXES: Final = 100
 _MEMBERS: Final = 5_000
 _DOCUMENTS: Final = 500
 _BYTES: Final = 8 * 1024 * 1024
-"""The approximate limit of the documents in one reply."""
+"""The approximate limit of the documents in the replies of one exchange."""
 
 
 class KeyScan:
@@ -28,14 +29,21 @@ class KeyScan:
 
     On a cluster each partition is scanned where it is, so that none of its keys is left out while slots move. The keys of
     partitions that this code does not have are on any master: all are scanned for them at the end.
+
+    Args:
+        context: of the namespace.
+        patterns: of the keys, the last ones first; by default all keys.
     """
 
-    __slots__ = ("_context", "_copies", "_cursor", "_known", "_patterns", "_tags")
+    __slots__ = ("_context", "_copies", "_cursor", "_everything", "_known", "_patterns", "_tags")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, patterns: Sequence[str] | None = None) -> None:
         keyspace = context.keyspace
         self._context: Final = context
-        self._patterns: Final = [keyspace.pattern(), *(keyspace.patterns() if context.clustered else ())]
+        self._everything: Final = keyspace.pattern()
+        if patterns is None:
+            patterns = [self._everything, *(keyspace.patterns() if context.clustered else ())]
+        self._patterns: Final = list(patterns)
         self._tags: Final = tuple(partition.tag.encode() for partition in keyspace.partitions())
         self._copies: Final = tuple(partition.tag.encode() for partition in keyspace.filling())
         self._known: Final = context.state.names
@@ -56,7 +64,7 @@ class KeyScan:
         pattern = self._patterns[-1]
         command: Command = ("SCAN", self._cursor, "MATCH", pattern, "COUNT", _KEYS)
         ((cursor, names),) = yield from ask(self._context, (command,))
-        if self._context.clustered and len(self._patterns) == 1:
+        if self._context.clustered and pattern == self._everything:
             names = [name for name in names if not name.startswith(self._tags)]
         if self._copies:
             names = [name for name in names if not name.startswith(self._copies)]
@@ -66,13 +74,51 @@ class KeyScan:
         return names  # type: ignore[no-any-return]
 
 
+def each_scan(
+    context: Context,
+    visit: Callable[[KeyScan], Flow[None]],
+    failures: Failures,
+    *,
+    foreign: bool = True,
+    at_once: int = AT_ONCE,
+) -> Flow[None]:
+    """Visit all keys of the namespace: on a cluster those of each partition on their own, some partitions of each master at once.
+
+    On one server one scan finds the keys of all partitions, and an error ends it.
+
+    Args:
+        visit: reads keys from a scan until it is done.
+        failures: gets the partitions whose visit fails, and has those that are left out.
+        foreign: whether keys of partitions that this code does not have are visited too: behind all others.
+        at_once: most partitions of one master that are visited at the same time.
+    """
+    if not context.clustered:
+        yield from visit(KeyScan(context))
+        return
+    keyspace = context.keyspace
+    yield from each_partition(
+        context,
+        keyspace.partitions(),
+        lambda partition: visit(KeyScan(context, [keyspace.pattern_of(partition)])),
+        failures,
+        at_once,
+    )
+    if foreign and not failures.of_master:
+        yield from visit(KeyScan(context, [keyspace.pattern()]))
+
+
+def scans_at_once(context: Context) -> int:
+    """Return how many scans `each_scan` may have under way at the same time."""
+    return min(MOST, len(context.keyspace.partitions())) if context.clustered else 1
+
+
 class Walk:
-    """Iterates over all keys of the namespace, a batch at a time."""
+    """Iterates over the keys of a scan that a locator selects, a batch at a time."""
 
     __slots__ = ("_locator", "_scan")
 
-    def __init__(self, context: Context, locator: Locator) -> None:
-        self._scan: Final = KeyScan(context)
+    def __init__(self, scan: KeyScan, locator: Locator) -> None:
+        self._scan: Final = scan
         self._locator: Final = locator
 
     @property
@@ -138,18 +184,23 @@ class Contents:
 
 
 class Batches:
-    """Splits lists of rows into batches whose documents fit into memory, by the size of the documents read before."""
+    """Splits lists of rows into batches whose documents fit into memory, by the size of the documents read before.
 
-    __slots__ = ("_average",)
+    Args:
+        at_once: how many batches may be read at the same time; together they fit into memory.
+    """
 
-    def __init__(self) -> None:
-        self._average = _BYTES / 16  # large, so that the first batch is small
+    __slots__ = ("_average", "_bytes")
+
+    def __init__(self, at_once: int = 1) -> None:
+        self._bytes: Final = _BYTES / at_once
+        self._average = self._bytes / 16  # large, so that the first batch is small
 
     def of(self, rows: Sequence[Any], most: int = _DOCUMENTS) -> Iterator[Any]:
         """Yield the rows in batches of at most `most`. Each batch's size follows from the latest call of `learn`."""
         start = 0
         while start < len(rows):
-            size = max(1, min(most, int(_BYTES / self._average)))
+            size = max(1, min(most, int(self._bytes / self._average)))
             yield rows[start : start + size]
             start += size
 

@@ -19,7 +19,17 @@ from keyweave.document.head import Head
 from keyweave.effects import Call, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
-from keyweave.integrity.scan import Batches, Contents, Held, Walk, read_documents, read_slots
+from keyweave.exchange.by_partition import AT_ONCE, Failures
+from keyweave.integrity.scan import (
+    Batches,
+    Contents,
+    Held,
+    KeyScan,
+    Walk,
+    each_scan,
+    read_documents,
+    read_slots,
+)
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import INDEXES, KeyKind, Locator, ParsedKey, text
 from keyweave.model.entity import Entity
@@ -118,14 +128,22 @@ class Survey:
     locator: Locator
     progress: Progress
     observe: Observer
+    batches: Batches
     sums: RowSums = field(default_factory=RowSums)
-    batches: Batches = field(default_factory=Batches)
     set_aside: int = 0
     others: int = 0
 
-    def run(self) -> Flow[None]:
-        """Read every selected key once."""
-        walk = Walk(self.context, self.locator)
+    def run(self, failures: Failures, at_once: int = AT_ONCE) -> Flow[None]:
+        """Read every selected key once.
+
+        Args:
+            failures: gets the partitions that cannot be read. Their rows may be inspected without need.
+            at_once: most partitions of one master that are read at the same time.
+        """
+        yield from each_scan(self.context, self._read, failures, at_once=at_once)
+
+    def _read(self, scan: KeyScan) -> Flow[None]:
+        walk = Walk(scan, self.locator)
         while not walk.done:
             places = yield from walk.keys()
             documents = [place for place in places if place.what is KeyKind.DOCUMENT]

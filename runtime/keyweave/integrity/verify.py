@@ -14,7 +14,7 @@ from keyweave.exchange.ask import ask
 from keyweave.integrity.drift import Drift, Kind, Suspect
 from keyweave.integrity.inspect_entry import FreedRow, trace_entries
 from keyweave.integrity.inspect_row import inspect_rows
-from keyweave.integrity.scan import Batches, Contents, Held, Walk, read_slots
+from keyweave.integrity.scan import Batches, Contents, Held, KeyScan, Walk, read_slots
 from keyweave.integrity.survey import Observer, Progress, RowSums
 from keyweave.keyspace.parse import INDEXES, KeyKind, Locator, ParsedKey, text, word
 from keyweave.store.context import Context
@@ -41,7 +41,7 @@ Handler: TypeAlias = Callable[[list[Drift]], Flow[None]]
 
 @dataclass(slots=True)
 class Verification:
-    """One walk through the namespace that inspects what a survey marked."""
+    """A walk through the namespace, or a part of it, that inspects what a survey marked."""
 
     context: Context
     locator: Locator
@@ -55,9 +55,9 @@ class Verification:
     _since: float = 0.0
     _handled: set[int] = field(default_factory=set)
 
-    def run(self) -> Flow[None]:
-        """Inspect everything that is marked."""
-        walk = Walk(self.context, self.locator)
+    def run(self, scan: KeyScan) -> Flow[None]:
+        """Inspect everything that is marked among the keys of a scan."""
+        walk = Walk(scan, self.locator)
         while not walk.done:
             places = yield from walk.keys()
             yield from self._inspect_once([each for place in places for each in self._marked(place)])

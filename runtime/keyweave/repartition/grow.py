@@ -21,10 +21,11 @@ from keyweave.keyspace.parse import Locator
 from keyweave.keyspace.spread import MOST_PARTITIONS, is_number_of_partitions
 from keyweave.model.entity import Package
 from keyweave.repartition.copy import OvertakenError, clean, copy_all, copy_registry, drain
+from keyweave.repartition.hold import read_holds, refuse_while_held
 from keyweave.repartition.pair import Pair
 from keyweave.store.context import Context
 from keyweave.store.doubling import LEASE, PLAN_LIFE
-from keyweave.store.registry import CURSORS, DOUBLING, PARTITIONS
+from keyweave.store.registry import CURSORS, DOUBLING, HELD, PARTITIONS
 
 _MARGIN: Final = 1.0
 """Seconds beyond a lease, for clocks that run at different speeds."""
@@ -42,6 +43,9 @@ STILL: Final = 2.0
 """The most seconds for which a partition stands still; twice as long at the second attempt, and so on."""
 
 _ATTEMPTS: Final = 8
+
+_OWN: Final = frozenset(name.encode() for name in (CURSORS, DOUBLING, PARTITIONS))
+"""Fields of a registry that a twin does not get."""
 
 _TOGETHER: Final = 16
 """Partitions that are copied at the same time."""
@@ -144,7 +148,8 @@ def repartition(
         False when the group has that number already, and nothing was done.
 
     Raises:
-        ConfigurationError: it cannot have that number, or another process has taken over. Rows stay where they are found.
+        ConfigurationError: it cannot have that number, a command of an administrator works on the namespace, or another process has
+            taken over. Rows stay where they are found.
         CorruptDocumentError: a document cannot be read.
         StoreUnavailableError: the server cannot be used; run it again.
     """
@@ -154,12 +159,15 @@ def repartition(
         return False
     yield from _require_known_indexes(context, group, now)
     first = context.keyspace.at(group, 0)
+    if not now.doubling:
+        yield from refuse_while_held(context, first)
     target = now.doubling or 2 * now.number
     yield from _announce(context, first, target)
     # By this process's own clock, which is never set. What an earlier run has waited is not known, so each run waits.
     announced = context.monotonic()
     stage = Stage("waits until every open store knows", target // 2, target, waits=True)
     yield from _wait(context, announced + lease + _MARGIN, stage, observe)
+    yield from _wait_for_holds(context, first, target, observe)
     while True:
         yield from learn_numbers(context)
         yield from _double(context, group, target, observe, still)
@@ -207,6 +215,18 @@ def _wait(context: Context, until: float, stage: Stage, observe: Observer) -> Fl
         if left <= 0:
             return
         yield Sleep(min(left, 1.0))
+
+
+def _wait_for_holds(context: Context, first: Partition, target: int, observe: Observer) -> Flow[None]:
+    """Wait until no command holds the group: one may have begun just before the announcement, and ends when it sees that."""
+    stage: Stage | None = None
+    while holds := (yield from read_holds(context, first)):
+        left = max(held.seconds for held in holds)
+        if stage is None:
+            stage = Stage(f"waits for keyweave {holds[0].what}", target // 2, target, total=left, waits=True)
+        stage.done = max(0, stage.total - left)
+        yield Call(observe, stage)
+        yield Sleep(1.0)
 
 
 def _end(context: Context, group: str, target: int) -> Flow[None]:
@@ -288,8 +308,9 @@ def _hand_over(context: Context, pair: Pair, locator: Locator, still: float) -> 
             pass
         clock, flat = yield from ask(context, (("GET", pair.source.clock), ("HGETALL", pair.source.schema)))
         fields = dict(zip(flat[0::2], flat[1::2], strict=True))
-        for name in (CURSORS, DOUBLING, PARTITIONS):
-            fields.pop(name.encode(), None)
+        for name in [*fields]:
+            if name in _OWN or name.startswith(HELD.encode()):
+                del fields[name]
         if fields:
             yield from copy_registry(context, pair, [word for field in fields.items() for word in field])
         revision = int(clock.split()[0])

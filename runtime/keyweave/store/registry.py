@@ -13,6 +13,8 @@ them. A writer is the code of one schema, identified by the digest of its indexe
     partitions         number of partitions of the group for which this one has its rows: in the first one, and in those that a
                        doubling has changed; absent if there is one
     doubling           number of partitions that there will be, in the first one only, while they are doubled
+    held:<op>          in the first partition only, while a command of an administrator works on the namespace: the server's time
+                       at which that ends unless it is renewed, in microseconds, and the command
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ FINGERPRINT: Final = "fingerprint"
 CURSORS: Final = "cursors"
 PARTITIONS: Final = "partitions"
 DOUBLING: Final = "doubling"
+HELD: Final = "held:"
 _INDEX: Final = "index:"
 _WRITER: Final = "writer:"
 _BEHIND: Final = "behind:"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final
 
 from keyweave.effects import Call, Flow
 from keyweave.errors import CorruptDocumentError
 from keyweave.exchange.ask import ask
+from keyweave.exchange.by_partition import Failures
 from keyweave.exchange.deadline import current_time
+from keyweave.exchange.numbers import Numbers
 from keyweave.homes.misplaced import is_misplaced
 from keyweave.integrity.check import begin, ignore_progress, locator_for
-from keyweave.integrity.scan import Batches, Walk
+from keyweave.integrity.scan import Batches, KeyScan, Walk, each_scan, scans_at_once
 from keyweave.integrity.survey import Observer
 from keyweave.keyspace.parse import KeyKind, ParsedKey
 from keyweave.store.context import Context
@@ -31,6 +34,9 @@ def export(
 ) -> Flow[None]:
     """Export the namespace, or some entities of it, as the bytes of a file. Rows past their deadline are left out.
 
+    On a cluster the partitions are read side by side, so the file has their rows in turns. A partition that cannot be read ends the
+    export at once: without its rows the file is of no use.
+
     Args:
         writer: formats and counts the lines.
         write: called with the bytes of the file, in order.
@@ -39,23 +45,32 @@ def export(
 
     Raises:
         ConfigurationError: there is no such entity.
-        StoreUnavailableError: the server cannot be used; the bytes written so far have no last line, so they are no export.
+        StoreUnavailableError: the server cannot be used, or rows moved to other partitions meanwhile; the bytes written so far have no
+            last line, so they are no export.
     """
-    walk = Walk(context, (yield from locator_for(context, entities)))
+    locator = yield from locator_for(context, entities)
     progress = yield from begin(context, EXPORT)
-    batches = Batches()
+    batches = Batches(scans_at_once(context))
     yield Call(
         write,
         writer.header(context.package, (yield from current_time(context, context.keyspace.partitions()[0]))),
     )
-    while not walk.done:
-        places = yield from walk.keys()
-        documents = [place for place in places if place.what is KeyKind.DOCUMENT]
-        for batch in batches.of(documents):
-            read = yield from _lines(context, writer, write, batch, batches)
-            progress.documents += read
-        progress.keys += len(places)
-        yield Call(observe or ignore_progress, progress)
+
+    def visit(scan: KeyScan) -> Flow[None]:
+        walk = Walk(scan, locator)
+        while not walk.done and not failures:
+            places = yield from walk.keys()
+            documents = [place for place in places if place.what is KeyKind.DOCUMENT]
+            for batch in batches.of(documents):
+                read = yield from _lines(context, writer, write, batch, batches)
+                progress.documents += read
+            progress.keys += len(places)
+            yield Call(observe or ignore_progress, progress)
+
+    failures, numbers = Failures(context), Numbers(context)
+    yield from each_scan(context, visit, failures, foreign=False)
+    failures.raise_first()
+    yield from numbers.require_same("the export")
     yield Call(write, writer.end())
 
 
@@ -88,5 +103,10 @@ def _lines(
         else:
             rows[place.entity.name].append(document)
     for name, documents in rows.items():
-        yield Call(write, writer.lines(name, documents))
+        # Others may have called before this is: the digest has to see the lines in the order in which they are written.
+        yield Call(partial(_put, writer, write), name, documents)
     return len(places)
+
+
+def _put(writer: Writer, write: Callable[[bytes], object], name: str, documents: list[bytes]) -> object:
+    return write(writer.lines(name, documents))

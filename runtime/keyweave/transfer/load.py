@@ -19,6 +19,7 @@ from keyweave.errors import CorruptDocumentError, ReferenceViolationError, Trans
 from keyweave.exchange.apply import apply, begin
 from keyweave.exchange.ask import ask
 from keyweave.exchange.bound import divided
+from keyweave.exchange.by_partition import Failures, each_partition
 from keyweave.exchange.deadline import deadline_passed, read_clocks
 from keyweave.exchange.outdated import refuse_while_moving
 from keyweave.exchange.together import together
@@ -93,6 +94,8 @@ def load(
 ) -> Flow[None]:
     """Import documents: the entity's name and the stored bytes of each.
 
+    On a cluster the partitions are written side by side, and one that cannot be written does not stop the others.
+
     Args:
         op: identifies the file; the same for all of its documents, in every run.
         imported: updated with the results.
@@ -116,10 +119,15 @@ def load(
             imported.expired += 1
         else:
             partitions[row.partition].append(row)
-    for partition, rows in partitions.items():
-        there = context.at(partition)
+
+    def write(partition: Partition) -> Flow[None]:
+        there, rows = context.at(partition), partitions[partition]
         for start in range(0, len(rows), ROWS):
             yield from _load_rows(there, partition, rows[start : start + ROWS], op, imported)
+
+    failures = Failures(context)
+    yield from each_partition(context, list(partitions), write, failures)
+    failures.raise_first()
 
 
 def _row(context: Context, entity: Entity[Any], document: bytes, *, referring: bool = False) -> Row:

@@ -121,8 +121,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a sweep leaves homes without a row",
-        "keyweave.expiry.sweep:sweep",
-        "yield from remove_vacant(context)",
+        "keyweave.expiry.sweep:_sweep_all",
+        "yield from remove_vacant(context, failures)",
         "pass",
     ),
     Mutant(

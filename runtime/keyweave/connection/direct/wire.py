@@ -179,6 +179,16 @@ def deadline_passed() -> ConnectionFailure:
     return ConnectionFailure("deadline", "the operation's deadline has passed", sent=False)
 
 
+def require_in_time(until: float | None, within: float | None, patience: float) -> None:
+    """Refuse a reply that came long after its time: what it says may rest on a lease that has ended meanwhile.
+
+    Raises:
+        ConnectionFailure: it did.
+    """
+    if until is not None and time.monotonic() > until + patience + (within or 0.0):
+        raise stood_still()
+
+
 def stood_still() -> ConnectionFailure:
     """Return the failure of an exchange whose reply came long after its time, because this process did not run."""
     return ConnectionFailure(

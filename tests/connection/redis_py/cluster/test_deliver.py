@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from keyweave.connection.redis_py.cluster.deliver import Exchange, deliver, read_slots
+from keyweave.connection.redis_py.cluster.deliver import deliver
 from keyweave.connection.redis_py.cluster.route import only_slot, scanned_tag, slot_of, slot_of_tag
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
+from keyweave.connection.redis_py.cluster.steps import Exchange, read_slots
 from keyweave.effects import Command, ConnectionFailure, ServerError
 from keyweave.errors import ConfigurationError
 from keyweave.keyspace.keys import Keyspace, Namespace
@@ -262,43 +263,102 @@ def test_a_scan_of_one_partition_asks_the_node_whether_it_has_the_slot() -> None
     assert reply.code == "TRYAGAIN"
 
 
-def test_a_scan_of_all_reads_one_master_after_the_other() -> None:
+def scanned(driven: Driven) -> list[tuple[str, Any]]:
+    """Each SCAN that was sent: the node, and the cursor."""
+    return [(host, command[1]) for host, words in driven.sent for command in words if command[0] == "SCAN"]
+
+
+def test_scans_of_several_partitions_go_to_their_nodes_at_the_same_time() -> None:
+    slots = SlotMap([A])
+    slots.learn(SLOTS, A)
+    steps = deliver(slots, [*scan(0, "{x}:*"), *scan(0, "{z}:*"), ("GET", "{x}:2")])
+    assert next(steps) == [
+        Exchange(A, [("EXISTS", "{x}:@moving"), ("SCAN", 0, "MATCH", "{x}:*"), ("GET", "{x}:2")]),
+        Exchange(C, [("EXISTS", "{z}:@moving"), ("SCAN", 0, "MATCH", "{z}:*")]),
+    ]
+    with pytest.raises(StopIteration) as stop:
+        steps.send([[0, [b"0", [b"{x}:1"]], b"2"], [0, [b"0", [b"{z}:1"]]]])
+    assert stop.value.value == [[b"0", [b"{x}:1"]], [b"0", [b"{z}:1"]], b"2"]
+
+
+def test_the_scan_of_a_slot_without_an_owner_is_refused_and_the_others_are_answered() -> None:
+    driven = Driven()
+    driven.slots.learn(slots_reply((0, 5000, B), (5001, 12000, C)), A)
+    driven.slots.stale = False
+    refused, found = driven.run([*scan(0, "{x}:*"), *scan(0, "{z}:*")], [0, [b"0", [b"{z}:1"]]])
+    assert (refused.code, found) == ("CLUSTERDOWN", [b"0", [b"{z}:1"]])
+
+
+def test_a_scan_of_all_reads_the_masters_at_the_same_time_each_to_its_end() -> None:
     driven = Driven()
     cursor: Any = 0
     found = []
     replies: list[list[Any]] = [
-        [[SLOTS], [[b"5", [b"1"]]]],
-        [[[b"0", [b"2"]]]],
-        [[[b"0", [b"3"]]]],
-        [[[b"0", [b"4"]]], [SLOTS]],
+        [[SLOTS], [[b"18446744073709551615", [b"1"]]], [[b"0", [b"2"]]], [[b"7", [b"3"]]]],
+        [[[b"5", [b"4"]]], [[b"9", []]]],
+        [[[b"0", [b"5"]]], [[b"0", [b"6"]]], [SLOTS]],
     ]
     for outcomes in replies:
         ((cursor, keys),) = driven.run(scan(int(cursor), "{*"), *outcomes)
         found += keys
-    assert (cursor, found) == (b"0", [b"1", b"2", b"3", b"4"])
-    assert [(host, words[0][1]) for host, words in driven.sent if words[0][0] == "SCAN"] == [
-        ("a", 0),
-        ("a", 5),
-        ("b", 0),
-        ("c", 0),
-    ]
+    assert (cursor, found) == (b"0", [b"1", b"2", b"3", b"4", b"5", b"6"])
+    first = [("a", 0), ("b", 0), ("c", 0)]
+    assert scanned(driven) == [*first, ("a", 18446744073709551615), ("c", 7), ("a", 5), ("c", 9)]
+
+
+def test_a_scan_of_very_many_masters_goes_on_with_the_next_when_the_first_are_through() -> None:
+    slots = SlotMap([A])
+    nodes = [Node(f"n{number:02}", 1) for number in range(40)]
+    reply = slots_reply(
+        *[(400 * n, 16383 if n == 39 else 400 * n + 399, node) for n, node in enumerate(nodes)]
+    )
+    slots.learn(reply, A)
+    driven = Driven(slots)
+    ((cursor, keys),) = driven.run(scan(0, "{*"), [reply], *[[[b"0", [b"k"]]]] * 32)
+    assert len(keys) == 32
+    ((cursor, keys),) = driven.run(scan(int(cursor), "{*"), *[[[b"0", [b"k"]]]] * 8, [reply])
+    assert (cursor, len(keys)) == (b"0", 8)
+    assert [host for host, _ in scanned(driven)] == [node.host for node in nodes]
 
 
 def test_a_scan_of_all_begins_anew_when_a_slot_has_another_owner() -> None:
     driven = Driven()
-    ((cursor, _),) = driven.run(scan(0, "{*"), [SLOTS], [[b"0", []]])
+    ((cursor, _),) = driven.run(scan(0, "{*"), [SLOTS], *[[[b"3", []]]] * 3)
     driven.slots.move(0, C)
-    ((again, _),) = driven.run(scan(cursor, "{*"), [[b"0", []]])
-    assert driven.sent[-1][0] == "a" and again != b"0"
+    ((again, _),) = driven.run(scan(int(cursor), "{*"), *[[[b"0", []]]] * 3, [SLOTS])
+    assert scanned(driven)[3:] == [("a", 0), ("b", 0), ("c", 0)]
+    assert again != b"0"  # SLOTS gives the slot back to its former owner
 
 
-def test_the_size_is_that_of_all_masters() -> None:
-    assert Driven().run([("DBSIZE",)], [1], [2], [3]) == [6]
+def test_the_size_is_that_of_all_masters_asked_at_the_same_time() -> None:
+    driven = Driven()
+    assert driven.run([("DBSIZE",)], [1], [2], [3]) == [6]
+    assert next(deliver(driven.slots, [("DBSIZE",)])) == [
+        Exchange(each, (("DBSIZE",),)) for each in (A, B, C)
+    ]
+    refused = ServerError("NOPERM")
+    assert driven.run([("DBSIZE",)], [1], [refused], [3]) == [refused]
+
+
+def test_a_failure_has_the_answers_of_the_nodes_that_did_answer() -> None:
+    lost = ConnectionFailure("closed", "gone", sent=True)
+    commands: list[Command] = [("GET", FIRST), ("GET", SECOND), ("GET", "{x}:2"), ("DBSIZE",)]
+    with pytest.raises(ConnectionFailure) as failure:
+        Driven().run(commands, [b"1", b"3"], lost)
+    assert (failure.value.answers, failure.value.sent) == ({0: b"1", 2: b"3"}, True)
+    with pytest.raises(ConnectionFailure) as failure:
+        Driven().run(commands[:3], lost, lost)
+    assert failure.value.answers == {}
+    moved = ServerError(f"MOVED {slot_of_tag('{x}')} b:2")
+    with pytest.raises(ConnectionFailure) as failure:
+        Driven().run(commands[:2], [moved], lost)
+    assert failure.value.answers == {}  # no node has carried out the first
+    assert failure.value.copy().answers == {}
 
 
 def test_keys_of_several_slots_are_read_from_several_nodes() -> None:
     driven = Driven()
     crossing = ServerError("CROSSSLOT Keys in request don't hash to the same slot")
     commands: list[Command] = [("MGET", FIRST, SECOND, "{x}:2")]
-    assert driven.run(commands, [crossing], [[b"1", b"3"]], [[b"2"]]) == [[b"1", b"2", b"3"]]
+    assert Driven().run(commands, [crossing], [[b"1", b"3"]], [[b"2"]]) == [[b"1", b"2", b"3"]]
     assert driven.run([("UNLINK", FIRST, SECOND)], [crossing], [1], [0]) == [1]

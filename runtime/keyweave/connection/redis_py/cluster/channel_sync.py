@@ -9,10 +9,11 @@ from typing import Any, Final, Protocol
 from keyweave.connection.direct import wire
 from keyweave.connection.pool_state import PoolState, PoolWatch
 from keyweave.connection.redis_py.channel_sync import RedisPyChannel
-from keyweave.connection.redis_py.cluster.deliver import Exchange, Steps, deliver
+from keyweave.connection.redis_py.cluster.deliver import deliver
 from keyweave.connection.redis_py.cluster.node_settings import at_node, total
 from keyweave.connection.redis_py.cluster.route import only_slot
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
+from keyweave.connection.redis_py.cluster.steps import Exchange, Steps
 from keyweave.connection.settings import ConnectionSettings
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 from keyweave.errors import StoreUnavailableError

@@ -6,45 +6,25 @@ other refusals, TRYAGAIN and CLUSTERDOWN among them, are replies: a flow decides
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from keyweave.connection.redis_py.cluster import scan
+from keyweave.connection.redis_py.cluster.everywhere import count_keys, scan_all
 from keyweave.connection.redis_py.cluster.route import scanned_tag, slot_of, slot_of_tag, split_by_slot
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
+from keyweave.connection.redis_py.cluster.steps import AT_ONCE, Exchange, Steps, read_slots
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
-from keyweave.errors import ConfigurationError
-
-T = TypeVar("T")
 
 _HOPS: Final = 8
 """Most redirections of one command in one exchange."""
 
-_AT_ONCE: Final = 32
-"""Most nodes that are asked at the same time."""
 
 _ASKING: Final[Command] = ("ASKING",)
-_READ_SLOTS: Final[Command] = ("CLUSTER", "SLOTS")
 _WITH_MANY_KEYS: Final = frozenset({"MGET", "UNLINK", "EXISTS"})
-_DENIED: Final = frozenset({"NOPERM", "NOAUTH", "WRONGPASS"})
-
-
-class Exchange(NamedTuple):
-    """A pipeline for one node. The result is the replies, or the ConnectionFailure is thrown.
-
-    Attributes:
-        brief: whether it may take only as long as connecting may, because another node can be asked instead.
-    """
-
-    node: Node
-    commands: Sequence[Command]
-    brief: bool = False
-
-
-Step: TypeAlias = Exchange | list[Exchange]
-"""One exchange, or several that are under way at the same time: the result is then a list, with the replies of each or its failure."""
-
-Steps: TypeAlias = Generator[Step, Any, T]
+_NOT_CARRIED_OUT: Final = frozenset({"MOVED", "ASK", "CROSSSLOT"})
+_UNANSWERED: Final = object()
+"""Stands for the reply of a command that no node has answered yet."""
 
 
 class _Unit:
@@ -55,15 +35,17 @@ class _Unit:
         slot: of the keys.
         has_key: whether a command has a key. Others go to any master, or any node, if the slot has none.
         asked: the node that imports the slot and has the keys already.
+        probe: for a SCAN of one slot, which is not redirected: a key that never exists, and is asked for before it.
     """
 
-    __slots__ = ("asked", "has_key", "places", "slot")
+    __slots__ = ("asked", "has_key", "places", "probe", "slot")
 
-    def __init__(self, places: list[int], slot: int | None) -> None:
+    def __init__(self, places: list[int], slot: int | None, probe: str | None = None) -> None:
         self.places: Final = places
         self.slot = slot
         self.has_key = True
         self.asked: Node | None = None
+        self.probe: Final = probe
 
 
 def deliver(
@@ -77,10 +59,10 @@ def deliver(
         first: the replies of a node that was sent the whole pipeline already.
 
     Raises:
-        ConnectionFailure: a node cannot be used.
+        ConnectionFailure: a node cannot be used. It has the answers of the others.
         ConfigurationError: a node is no node of a cluster.
     """
-    replies: list[Reply] = [None] * len(commands)
+    replies: list[Reply] = [_UNANSWERED] * len(commands)
     sent = first is not None
     waiting = _units(commands)
     try:
@@ -102,17 +84,27 @@ def deliver(
             for place in unit.places:
                 replies[place] = ServerError("TRYAGAIN the nodes of the cluster do not agree yet on a slot")
         for place, command in enumerate(commands):
-            if command[0] == "SCAN":
-                replies[place] = yield from _scan(slots, command)
+            if command[0] == "SCAN" and replies[place] is _UNANSWERED:
+                replies[place] = yield from scan_all(slots, command)
             elif command[0] == "DBSIZE":
-                replies[place] = yield from _count(slots)
+                replies[place] = yield from count_keys(slots)
             elif _crosses(command, replies[place]):
                 replies[place] = yield from _split(slots, command)
     except ConnectionFailure as failure:
-        if sent and not failure.sent:
-            raise ConnectionFailure(failure.reason, str(failure), sent=True) from failure
-        raise
+        found = {place: reply for place, reply in enumerate(replies) if _answers(reply)}
+        if not found and not failure.answers and (failure.sent or not sent):
+            raise
+        raise ConnectionFailure(
+            failure.reason, str(failure), sent=sent or failure.sent, answers=found
+        ) from failure
     return replies
+
+
+def _answers(reply: Reply) -> bool:
+    """Return whether a reply says what became of the command."""
+    if type(reply) is ServerError:
+        return reply.code not in _NOT_CARRIED_OUT
+    return reply is not _UNANSWERED
 
 
 def _ask(
@@ -124,8 +116,8 @@ def _ask(
         ConnectionFailure: a node cannot be used.
     """
     groups = _by_node(slots, units, replies)
-    for start in range(0, len(groups), _AT_ONCE):
-        part = groups[start : start + _AT_ONCE]
+    for start in range(0, len(groups), AT_ONCE):
+        part = groups[start : start + AT_ONCE]
         exchanges = [
             Exchange(node, _words(commands, theirs, node, asking, slots)) for node, asking, theirs in part
         ]
@@ -158,7 +150,12 @@ def _units(commands: Sequence[Command]) -> list[_Unit]:
             inside.slot = slot if inside.slot is None else inside.slot
             inside = None if verb == "EXEC" else inside
             continue
-        if verb in ("SCAN", "DBSIZE"):
+        if verb == "DBSIZE":
+            continue
+        if verb == "SCAN":
+            tag = scanned_tag(command)
+            if tag is not None:
+                units.append(_Unit([place], slot_of_tag(tag), probe=f"{tag}:@moving"))
             continue
         unit = _Unit([place], slot)
         units.append(unit)
@@ -202,6 +199,8 @@ def _words(
     for unit in units:
         if asking:
             words.append(_ASKING)
+        if unit.probe is not None:
+            words.append(("EXISTS", unit.probe))
         words += [scan.command_for(commands[place], node, slots) for place in unit.places]
     return words
 
@@ -220,8 +219,10 @@ def _take(
         if asking:
             next(given)
         unit.asked = None
+        served = next(given) if unit.probe is not None else 0
         for place in unit.places:
-            replies[place] = scan.reply_of(commands[place], next(given), node, slots)
+            reply = scan.reply_of(commands[place], next(given), node, slots)
+            replies[place] = _scanned(served, reply) if unit.probe is not None else reply
             if type(replies[place]) is ServerError and replies[place].code == "CLUSTERDOWN":
                 slots.stale = True
 
@@ -272,105 +273,13 @@ def _reread(slots: SlotMap, moved: Node, units: Sequence[_Unit]) -> Steps[None]:
             slots.move(slot, node)
 
 
-def read_slots(slots: SlotMap, first: Node | None = None) -> Steps[None]:
-    """Ask one node after the other for the slots until one answers. One caller at a time does so, others go on meanwhile.
-
-    Raises:
-        ConnectionFailure: none answers, and the slots were never read.
-        ConfigurationError: a node is no node of a cluster.
-    """
-    if slots.reading and slots.known:
-        return
-    slots.reading = True
-    error: ConnectionFailure | None = None
-    try:
-        for node in slots.candidates(first):
-            try:
-                (reply,) = yield Exchange(node, (_READ_SLOTS,), brief=True)
-            except ConnectionFailure as failure:
-                if failure.reason == "deadline":
-                    raise
-                error = error or failure
-                continue
-            if type(reply) is list:
-                slots.learn(reply, node)
-                return
-            if "cluster support disabled" in reply.message:
-                raise ConfigurationError(
-                    f"{node.host}:{node.port} is no node of a Redis Cluster: open the store with a redis:// URL"
-                )
-            reason = "authentication" if reply.code in _DENIED else "connect"
-            text = f"{node.host}:{node.port} does not name the masters of the cluster: {reply.message}"
-            error = ConnectionFailure(reason, text, sent=False)
-    finally:
-        slots.reading = False
-    if not slots.known:
-        assert error is not None
-        raise ConnectionFailure(error.reason, str(error), sent=False) from error
-
-
-# -- scanning
-
-
-def _scan(slots: SlotMap, command: Command) -> Steps[Reply]:
-    tag = scanned_tag(command)
-    if tag is not None:
-        return (yield from _scan_slot(slots, command, tag))
-    mark = int(command[1])
-    place = scan.Everywhere(mark)
-    if not mark:
-        yield from read_slots(slots)
-    if not mark or place.version != slots.version or place.position >= len(slots.masters):
-        place = scan.Everywhere.beginning(slots)
-    if not slots.masters:
-        return ServerError("CLUSTERDOWN no node serves a slot")
-    node = slots.masters[place.position]
-    (reply,) = yield Exchange(node, (("SCAN", place.cursor, *command[2:]),))
-    if type(reply) is not list:
+def _scanned(served: Reply, reply: Reply) -> Reply:
+    """Return the reply to a SCAN of one slot, given that to the question whether the node has the slot."""
+    if type(served) is not ServerError:
         return reply
-    place.cursor = int(reply[0])
-    if not place.cursor:
-        place.position += 1
-        if place.position == len(slots.masters):
-            yield from read_slots(slots)
-            if place.version == slots.version:
-                return [b"0", *reply[1:]]
-            place = scan.Everywhere.beginning(slots)
-    return [place.mark, *reply[1:]]
-
-
-def _scan_slot(slots: SlotMap, command: Command, tag: str) -> Steps[Reply]:
-    """Scan the keys of one slot. SCAN is not redirected, so a key that never exists asks whether the node has the slot."""
-    slot = slot_of_tag(tag)
-    for _ in range(_HOPS):
-        node = slots.owner(slot)
-        if node is None:
-            slots.stale = True
-            return ServerError("CLUSTERDOWN no node serves the slot of these keys")
-        words = (("EXISTS", f"{tag}:@moving"), scan.command_for(command, node, slots))
-        served, reply = yield Exchange(node, words)
-        if type(served) is not ServerError:
-            return scan.reply_of(command, reply, node, slots)
-        if served.code == "ASK":
-            return ServerError("TRYAGAIN the slot of these keys moves to another node")
-        if served.code != "MOVED":
-            return served
-        unit = _Unit([0], slot)
-        _, moved = _redirected(slots, [unit], [served])
-        assert moved is not None
-        yield from _reread(slots, moved, [unit])
-    return ServerError("TRYAGAIN the nodes of the cluster do not agree yet on a slot")
-
-
-def _count(slots: SlotMap) -> Steps[Reply]:
-    """Return the number of keys of all masters."""
-    total = 0
-    for node in slots.masters:
-        (reply,) = yield Exchange(node, (("DBSIZE",),))
-        if type(reply) is not int:
-            return reply
-        total += reply
-    return total
+    if served.code == "ASK":
+        return ServerError("TRYAGAIN the slot of these keys moves to another node")
+    return served
 
 
 # -- commands whose keys are in several slots

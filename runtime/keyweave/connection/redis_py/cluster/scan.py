@@ -14,6 +14,9 @@ from keyweave.effects import Command, Reply
 
 _NUMBER: Final = 16
 _VERSION: Final = 32
+_CURSOR: Final = 65
+_THROUGH: Final = 1 << 64
+"""Stands for the cursor of a master that was scanned to its end. A server's cursor has 64 bits."""
 
 
 def command_for(command: Command, node: Node, slots: SlotMap) -> Command:
@@ -35,25 +38,43 @@ def reply_of(command: Command, reply: Reply, node: Node, slots: SlotMap) -> Repl
 
 
 class Everywhere:
-    """The place of a scan of all masters, one after the other.
+    """The place of a scan of all masters, many of them at the same time, in the order of their addresses.
 
     Attributes:
-        position: of the master in the order of addresses.
-        cursor: that this master gave.
+        position: of the first master of those that are scanned now.
         version: of the map of the slots in which the scan began.
     """
 
     def __init__(self, mark: int) -> None:
         self.version: Final = mark & ((1 << _VERSION) - 1)
         self.position = mark >> _VERSION & ((1 << _NUMBER) - 1)
-        self.cursor = mark >> (_VERSION + _NUMBER)
+        self._rest = mark >> (_VERSION + _NUMBER)
 
     @classmethod
     def beginning(cls, slots: SlotMap) -> Everywhere:
         """Return the place at which a scan begins."""
         return cls(slots.version)
 
+    def cursor(self, number: int) -> int | None:
+        """Return the cursor of one of the masters that are scanned now; None if nothing of it is left."""
+        found = self._rest >> number * _CURSOR & ((1 << _CURSOR) - 1)
+        return None if found == _THROUGH else found
+
+    def move(self, number: int, cursor: int) -> None:
+        """Take over the cursor that one of the masters gave."""
+        before = self._rest >> number * _CURSOR & ((1 << _CURSOR) - 1)
+        self._rest += ((cursor or _THROUGH) - before) << number * _CURSOR
+
+    def through(self, masters: int) -> bool:
+        """Return whether nothing is left of so many masters, those that are scanned now."""
+        return all(self.cursor(number) is None for number in range(masters))
+
+    def go_on(self, masters: int) -> None:
+        """Go on with the masters behind so many."""
+        self.position += masters
+        self._rest = 0
+
     @property
     def mark(self) -> bytes:
         """The cursor that stands for this place."""
-        return b"%d" % ((self.cursor << _NUMBER | self.position) << _VERSION | self.version)
+        return b"%d" % ((self._rest << _NUMBER | self.position) << _VERSION | self.version)
