@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from redis.crc import key_slot
 
 from keyweave.effects import Command, Word
+
+N = TypeVar("N")
 
 SLOTS: Final = 16_384
 
@@ -65,6 +67,38 @@ def only_slot(commands: Sequence[Command]) -> int | None:
             return None
         found = tag
     return None if found is None else slot_of_tag(found)  # type: ignore[arg-type]
+
+
+def by_owner(commands: Sequence[Command], owner: Callable[[int], N | None]) -> dict[N, list[int]] | None:
+    """Return the places of a pipeline's commands by the node that serves the slot of their first key.
+
+    Returns:
+        None if a command has no key, or a cursor, or belongs to a transaction, or no node is known.
+    """
+    found: dict[N, list[int]] = {}
+    known: dict[Word, list[int]] = {}
+    for place, command in enumerate(commands):
+        verb = command[0]
+        number = 3 if verb == "EVALSHA" else 1
+        if verb in CURSORS or len(command) <= number:
+            return None
+        word = command[number]
+        # This runs for each command of every pipeline, so what a key begins with is examined once for each partition.
+        if type(word) is str:
+            begin: Word = word.partition("}")[0]
+        elif type(word) is bytes:
+            begin = word.partition(b"}")[0]
+        else:
+            return None
+        places = known.get(begin)
+        if places is None:
+            tag = tag_of(word)
+            node = owner(slot_of_tag(tag)) if tag is not None else None
+            if node is None:
+                return None
+            places = known[begin] = found.setdefault(node, [])
+        places.append(place)
+    return found
 
 
 CURSORS: Final = {"SCAN": 1, "HSCAN": 2, "ZSCAN": 2}
