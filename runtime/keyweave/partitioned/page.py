@@ -68,15 +68,15 @@ def page_by_entries(
     Returns:
         None if too many entries have the score of the position.
     """
-    making, after = _Page(context, partitions, query, stream), start
+    making, after = _Page(context, partitions, query, stream, limit, start), start
     while True:
-        lacking = limit - len(making.rows)
+        lacking = making.lacking(after)
         entries = yield from read_entries(context, partitions, query, stream, lacking, after)
         if entries is None:
-            return making.found(start, after) if making.examined else None
-        after = yield from making.fill(entries, limit)
-        if after is None or len(making.rows) == limit:
-            return making.found(start, after)
+            return making.found(after) if making.examined else None
+        after = yield from making.fill(entries, after)
+        if after is None or not making.lacking(after):
+            return making.found(after)
 
 
 class _Page:
@@ -91,12 +91,20 @@ class _Page:
     """
 
     def __init__(
-        self, context: Context, partitions: Sequence[Partition], query: Query, stream: Stream
+        self,
+        context: Context,
+        partitions: Sequence[Partition],
+        query: Query,
+        stream: Stream,
+        limit: int,
+        start: Position | None,
     ) -> None:
         self._context: Final = context
         self._partitions: Final = partitions
         self._query: Final = query
         self._stream: Final = stream
+        self._limit: Final = limit
+        self._start: Final = start
         self._equal: Final = conditions_of(query, query.parts[0]).equal if stream.view.fields else {}
         self.rows: list[Any] = []
         self.entries: list[Entry] = []
@@ -104,30 +112,48 @@ class _Page:
         self.missing: list[Entry] = []
         self.examined = False
 
-    def fill(self, entries: Entries, limit: int) -> Flow[Position | None]:
-        """Read rows of entries until there are `limit`. Returns the position behind the last entry; None if none is left."""
+    def lacking(self, end: Position | None) -> int:
+        """Return how many rows a page that ends at a position lacks."""
+        return max(0, self._limit - len(self.rows) - len(self._inside(end)))
+
+    def fill(self, entries: Entries, end: Position | None) -> Flow[Position | None]:
+        """Read rows of entries behind a position until none is lacking.
+
+        Returns:
+            The position behind the last of these entries; None if none is left.
+        """
         merged, taken = entries.merged, 0
-        chosen = merged[: limit - len(self.rows)]
+        chosen = merged[: self.lacking(end)]
         while chosen or self.missing:
             taken += len(chosen)
             yield from self._read(chosen)
-            lacking = limit - len(self.rows)
+            end = self._position(merged[taken - 1])
+            lacking = self.lacking(end)
             chosen = merged[taken : min(taken + lacking, entries.certain)] if lacking else []
         self.examined = True
-        if len(merged) == taken and entries.edge is None:
-            return None
-        query = self._query
-        return position_at(query.entity, query.order, query.descending, merged[taken - 1][:2])
+        return None if len(merged) == taken and entries.edge is None else end
 
-    def found(self, start: Position | None, end: Position | None) -> Found:
-        """Return the rows between two positions."""
-        if not self.moved:
+    def found(self, end: Position | None) -> Found:
+        """Return the rows of the page if it ends at a position."""
+        moved, limit = self._inside(end), self._limit
+        if not moved:
             return Found(self.rows, self.entries, end)
-        entity, newest = self._query.entity, self._query.descending
-        inside_page = [each for each in self.moved if between(entity, each[0][:2], start, end, newest)]
-        every = [*zip(self.entries, self.rows, strict=True), *inside_page]
-        every.sort(key=lambda each: each[0], reverse=newest)
-        return Found([row for _, row in every], [entry for entry, _ in every], end)
+        every = [*zip(self.entries, self.rows, strict=True), *moved]
+        every.sort(key=lambda each: each[0], reverse=self._query.descending)
+        if len(every) > limit:
+            end = self._position(every[limit - 1][0])
+        return Found([row for _, row in every[:limit]], [entry for entry, _ in every[:limit]], end)
+
+    def _inside(self, end: Position | None) -> list[tuple[Entry, Any]]:
+        """Return the rows that have moved to a place between the beginning of the page and a position."""
+        if not self.moved:
+            return []
+        entity, start, newest = self._query.entity, self._start, self._query.descending
+        return [each for each in self.moved if between(entity, each[0][:2], start, end, newest)]
+
+    def _position(self, entry: Entry) -> Position:
+        query = self._query
+        return position_at(query.entity, query.order, query.descending, entry[:2])
 
     def _read(self, chosen: list[Entry]) -> Flow[None]:
         """Read the rows of entries. What was missing before is examined in the same round trip."""
