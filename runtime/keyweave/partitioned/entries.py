@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import chain, repeat
 from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
 
 from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import ask
 from keyweave.keyspace.keys import Partition
 from keyweave.model.cursor import Position
 from keyweave.read.query import Query
-from keyweave.read.rank import rank_at
+from keyweave.read.rank import Rank, rank_at
 from keyweave.read.stream import Stream
 from keyweave.store.context import Context
 
@@ -27,21 +28,31 @@ Entry: TypeAlias = tuple[float, bytes, int]
 """An entry of a view: its score, its member, and the number of its partition."""
 
 
+_scores: Final = msgspec.json.Decoder(list[float]).decode
+
+
 class Entries(NamedTuple):
     """Entries that were read of all partitions.
 
     Attributes:
-        merged: in their order.
+        every: all of them, in no order.
+        first: the first ones in order: one more than the page takes, or all.
         edge: the entry behind which a partition has entries that were not read; None if there is none.
+        newest: whether the highest score comes first.
     """
 
-    merged: list[Entry]
+    every: list[Entry]
+    first: list[Entry]
     edge: Entry | None
+    newest: bool
 
-    @property
-    def certain(self) -> int:
-        """How many of the entries are the first ones of all partitions."""
-        return len(self.merged) if self.edge is None else self.merged.index(self.edge) + 1
+    def certain(self) -> list[Entry]:
+        """Return all entries that come before those that were not read, in order."""
+        edge = self.edge
+        if edge is None:
+            return sorted(self.every, reverse=self.newest)
+        passed = [each for each in self.every if (each >= edge if self.newest else each <= edge)]
+        return sorted(passed, reverse=self.newest)
 
 
 def read_entries(
@@ -62,27 +73,25 @@ def read_entries(
     command = _reading(partitions[0], query, stream, start)
     size = min(limit + 1, max(_LEAST, math.ceil(limit * _SURPLUS / len(partitions)) + _MORE))
     asked: Sequence[int] = range(len(partitions))
-    found: dict[int, list[Entry]] = {}
+    every: list[Entry] = []
     lasts: dict[int, Entry] = {}
     while True:
         replies = yield from ask(context, tuple([command(partitions[number], size) for number in asked]))
-        for number, reply in zip(asked, replies, strict=True):
-            entries = list(zip(map(float, reply[1::2]), reply[::2], repeat(number)))
-            lasts.pop(number, None)
-            if len(entries) >= size:
-                lasts[number] = entries[-1]
-            if after is not None and entries and entries[0][0] == after[0]:
-                entries = [each for each in entries if (each[:2] < after if newest else each[:2] > after)]
-                if not entries and number in lasts:
-                    return None
-            found[number] = entries
-        merged = sorted(chain.from_iterable(found.values()), reverse=newest)
+        if every:
+            every = [each for each in every if each[2] not in asked]
+        read, lasts = _parsed(asked, replies, size)
+        if after is not None:
+            if any(not _follows(last, after, newest) for last in lasts.values()):
+                return None
+            read = [each for each in read if each[0] != after[0] or _follows(each, after, newest)]
+        every += read
+        first = _first(every, limit + 1, newest)
         if not lasts:
-            return Entries(merged, None)
-        needed = merged[limit] if len(merged) > limit else None
+            return Entries(every, first, None, newest)
+        needed = first[limit] if len(first) > limit else None
         edge = max(lasts.values()) if newest else min(lasts.values())
         if needed is not None and (edge <= needed if newest else edge >= needed):
-            return Entries(merged, edge)
+            return Entries(every, first, edge, newest)
         if size > limit + 1:
             return None
         asked = [
@@ -91,6 +100,42 @@ def read_entries(
             if needed is None or (last > needed if newest else last < needed)
         ]
         size = limit + 2
+
+
+def _parsed(
+    asked: Sequence[int], replies: Sequence[list[bytes]], size: int
+) -> tuple[list[Entry], dict[int, Entry]]:
+    """Return the entries in the replies of partitions, and the last one of each partition that has `size` of them."""
+    texts: list[bytes] = []
+    members: list[bytes] = []
+    numbers: list[int] = []
+    full: list[int] = []
+    for number, reply in zip(asked, replies, strict=True):
+        texts += reply[1::2]
+        members += reply[::2]
+        count = len(reply) // 2
+        numbers += [number] * count
+        if count >= size:
+            full.append(len(texts) - 1)
+    try:
+        scores = _scores(b"[" + b",".join(texts) + b"]")  # three times as fast as `float` for each
+    except msgspec.DecodeError:  # one is infinite
+        scores = list(map(float, texts))
+    entries = list(zip(scores, members, numbers, strict=True))
+    return entries, {numbers[place]: entries[place] for place in full}
+
+
+def _follows(entry: Entry, rank: Rank, newest: bool) -> bool:
+    return entry[:2] < rank if newest else entry[:2] > rank
+
+
+def _first(entries: list[Entry], count: int, newest: bool) -> list[Entry]:
+    """Return so many of the first entries in order, or all."""
+    if len(entries) > count:
+        # Scores are sorted faster than entries, and most entries are not among the first ones.
+        last = sorted([score for score, _, _ in entries], reverse=newest)[count - 1]
+        entries = [each for each in entries if (each[0] >= last if newest else each[0] <= last)]
+    return sorted(entries, reverse=newest)[:count]
 
 
 def _reading(

@@ -122,16 +122,18 @@ class _Page:
         Returns:
             The position behind the last of these entries; None if none is left.
         """
-        merged, taken = entries.merged, 0
-        chosen = merged[: self.lacking(end)]
+        known, taken = entries.first, 0
+        chosen = known[: self.lacking(end)]
         while chosen or self.missing:
             taken += len(chosen)
             yield from self._read(chosen)
-            end = self._position(merged[taken - 1])
+            end = self._position(known[taken - 1])
             lacking = self.lacking(end)
-            chosen = merged[taken : min(taken + lacking, entries.certain)] if lacking else []
+            if lacking:
+                known = entries.certain()
+            chosen = known[taken : taken + lacking]
         self.examined = True
-        return None if len(merged) == taken and entries.edge is None else end
+        return None if len(entries.every) == taken and entries.edge is None else end
 
     def found(self, end: Position | None) -> Found:
         """Return the rows of the page if it ends at a position."""

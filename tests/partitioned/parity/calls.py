@@ -237,7 +237,8 @@ class Draw:
             # Of several accounts the value that a later row gives up may go to an earlier one: docs/limits.md.
             for each in fields:
                 each["code"] = None
-        return _in_bulk(kind, keys, fields, several=account is None)
+        # An upsert of a row that another store has changed is tried again behind the rows that follow it.
+        return _in_bulk(kind, keys, fields, settle=account is None or kind == "upsert_many")
 
     def transaction(self) -> Call:
         """Some writes and reads of one account, and maybe an exception at the end."""
@@ -391,8 +392,8 @@ class Draw:
         return lambda place: place.deals.where(**filters).scan().order_by(order)
 
 
-def _in_bulk(kind: str, keys: list[str], fields: list[dict[str, Any]], *, several: bool) -> Call:
-    """A bulk write. Rows of several accounts are written at the same time, so their moments are made equal afterwards."""
+def _in_bulk(kind: str, keys: list[str], fields: list[dict[str, Any]], *, settle: bool) -> Call:
+    """A bulk write. Rows of several accounts are written at the same time, so their moments are put in one order afterwards."""
 
     def call(side: Side, store: Any) -> Any:
         if kind == "save_many":
@@ -405,7 +406,7 @@ def _in_bulk(kind: str, keys: list[str], fields: list[dict[str, Any]], *, severa
             records = [twin().Deal(**each) for each in fields]
         before = {row.id for row in store.deals.get_many(keys) if row is not None}
         results = getattr(store.deals, kind)(records)
-        return [results, _settled(store, keys, before) if several else None]
+        return [results, _settled(store, keys, before) if settle else None]
 
     return call
 

@@ -10,7 +10,7 @@ import pytest
 from keyweave.connection.redis_py.cluster.deliver import Exchange, deliver, read_slots
 from keyweave.connection.redis_py.cluster.route import by_owner, only_slot, scanned_tag, slot_of, slot_of_tag
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
-from keyweave.effects import Command, ConnectionFailure, ServerError
+from keyweave.effects import Command, ConnectionFailure, ServerError, Word
 from keyweave.errors import ConfigurationError
 from keyweave.keyspace.keys import Keyspace, Namespace
 
@@ -116,11 +116,25 @@ def test_commands_are_divided_by_the_owners_of_their_first_keys() -> None:
         ("MGET", FIRST.encode(), FIRST.encode()),
         ("ZRANGE", SECOND, 0, 9),
     ]
-    assert by_owner(commands, owner) == {C: [0, 3], A: [1, 2]}
+    owners: dict[Word, Node] = {}
+    for _ in range(2):
+        assert by_owner(commands, owners, owner) == {C: [0, 3], A: [1, 2]}
+        assert owners == {"{z": C, "{x": A, b"{x": A}
     for other in (("TIME",), ("MULTI",), ("HSCAN", FIRST, 0), ("GET", "k"), ("GET", "x}:k")):
-        assert by_owner([*commands, other], owner) is None
-    assert by_owner([("ZINTERCARD", 2, FIRST, FIRST)], owner) is None
-    assert by_owner(commands, lambda _: None) is None
+        assert by_owner([*commands, other], owners, owner) is None
+    assert by_owner([("ZINTERCARD", 2, FIRST, FIRST)], owners, owner) is None
+    assert by_owner(commands, {}, lambda _: None) is None
+
+
+def test_what_is_remembered_of_owners_is_forgotten_when_a_slot_has_another_one() -> None:
+    driven = Driven()
+    commands: list[Command] = [("GET", SECOND), ("GET", FIRST)]
+    assert driven.run(commands, [b"2"], [b"1"]) == [b"1", b"2"]
+    driven.slots.move(slot_of(commands[0]), B)  # type: ignore[arg-type]
+    assert driven.run(commands, [b"2"], [b"1"]) == [b"1", b"2"]
+    driven.slots.learn(SLOTS, A)
+    driven.run(commands, [b"2"], [b"1"])
+    assert [node for node, _ in driven.sent] == ["a", "c", "a", "b", "a", "c"]
 
 
 def test_what_some_nodes_refuse_is_sent_again_alone() -> None:

@@ -87,7 +87,7 @@ def deliver(
         ConfigurationError: a node is no node of a cluster.
     """
     if answered is None and not slots.stale:
-        shares = by_owner(commands, slots.owner)
+        shares = by_owner(commands, slots.tagged, slots.owner)
         if shares is not None and len(shares) <= _AT_ONCE:
             # The fast path: each command has a key, and no node refuses one.
             answered = yield from _ask_owners(shares, commands)

@@ -69,35 +69,45 @@ def only_slot(commands: Sequence[Command]) -> int | None:
     return None if found is None else slot_of_tag(found)  # type: ignore[arg-type]
 
 
-def by_owner(commands: Sequence[Command], owner: Callable[[int], N | None]) -> dict[N, list[int]] | None:
+def by_owner(
+    commands: Sequence[Command], owners: dict[Word, N], owner: Callable[[int], N | None]
+) -> dict[N, list[int]] | None:
     """Return the places of a pipeline's commands by the node that serves the slot of their first key.
+
+    Args:
+        owners: remembers the nodes by what the keys of a partition begin with, as long as no slot has another owner.
+        owner: returns the node of a slot, if one is known.
 
     Returns:
         None if a command has no key, or a cursor, or belongs to a transaction, or no node is known.
     """
     found: dict[N, list[int]] = {}
-    known: dict[Word, list[int]] = {}
     for place, command in enumerate(commands):
         verb = command[0]
         number = 3 if verb == "EVALSHA" else 1
         if verb in CURSORS or len(command) <= number:
             return None
         word = command[number]
-        # This runs for each command of every pipeline, so what a key begins with is examined once for each partition.
+        # This runs for each command of every pipeline, so what a key begins with is examined once.
         if type(word) is str:
             begin: Word = word.partition("}")[0]
         elif type(word) is bytes:
             begin = word.partition(b"}")[0]
         else:
             return None
-        places = known.get(begin)
-        if places is None:
+        node = owners.get(begin)
+        if node is None:
             tag = tag_of(word)
             node = owner(slot_of_tag(tag)) if tag is not None else None
             if node is None:
                 return None
-            places = known[begin] = found.setdefault(node, [])
-        places.append(place)
+            if len(owners) >= _TAGS:
+                owners.clear()
+            owners[begin] = node
+        if node in found:
+            found[node].append(place)
+        else:
+            found[node] = [place]
     return found
 
 
