@@ -35,24 +35,17 @@ class Entries(NamedTuple):
     """Entries that were read of all partitions.
 
     Attributes:
-        every: all of them, in no order.
-        first: the first ones in order: one more than the page takes, or all.
+        merged: in their order.
         edge: the entry behind which a partition has entries that were not read; None if there is none.
-        newest: whether the highest score comes first.
     """
 
-    every: list[Entry]
-    first: list[Entry]
+    merged: list[Entry]
     edge: Entry | None
-    newest: bool
 
-    def certain(self) -> list[Entry]:
-        """Return all entries that come before those that were not read, in order."""
-        edge = self.edge
-        if edge is None:
-            return sorted(self.every, reverse=self.newest)
-        passed = [each for each in self.every if (each >= edge if self.newest else each <= edge)]
-        return sorted(passed, reverse=self.newest)
+    @property
+    def certain(self) -> int:
+        """How many of the entries are the first ones of all partitions."""
+        return len(self.merged) if self.edge is None else self.merged.index(self.edge) + 1
 
 
 def read_entries(
@@ -79,19 +72,21 @@ def read_entries(
         replies = yield from ask(context, tuple([command(partitions[number], size) for number in asked]))
         if every:
             every = [each for each in every if each[2] not in asked]
-        read, lasts = _parsed(asked, replies, size)
+            lasts = {number: last for number, last in lasts.items() if number not in asked}
+        read, full = _parsed(asked, replies, size)
+        lasts |= full
         if after is not None:
-            if any(not _follows(last, after, newest) for last in lasts.values()):
+            if any(not _follows(last, after, newest) for last in full.values()):
                 return None
             read = [each for each in read if each[0] != after[0] or _follows(each, after, newest)]
         every += read
-        first = _first(every, limit + 1, newest)
+        every.sort(reverse=newest)
         if not lasts:
-            return Entries(every, first, None, newest)
-        needed = first[limit] if len(first) > limit else None
+            return Entries(every, None)
+        needed = every[limit] if len(every) > limit else None
         edge = max(lasts.values()) if newest else min(lasts.values())
         if needed is not None and (edge <= needed if newest else edge >= needed):
-            return Entries(every, first, edge, newest)
+            return Entries(every, edge)
         if size > limit + 1:
             return None
         asked = [
@@ -127,15 +122,6 @@ def _parsed(
 
 def _follows(entry: Entry, rank: Rank, newest: bool) -> bool:
     return entry[:2] < rank if newest else entry[:2] > rank
-
-
-def _first(entries: list[Entry], count: int, newest: bool) -> list[Entry]:
-    """Return so many of the first entries in order, or all."""
-    if len(entries) > count:
-        # Scores are sorted faster than entries, and most entries are not among the first ones.
-        last = sorted([score for score, _, _ in entries], reverse=newest)[count - 1]
-        entries = [each for each in entries if (each[0] >= last if newest else each[0] <= last)]
-    return sorted(entries, reverse=newest)[:count]
 
 
 def _reading(

@@ -7,12 +7,13 @@ its document says, if that is inside the page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from keyweave.changes.change import score_number
 from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import ask
+from keyweave.exchange.deadline import TIME, micros_of
 from keyweave.exchange.heal import HEALED_AT_ONCE, dangling_members, heal_on_the_way
 from keyweave.exchange.together import together
 from keyweave.keyspace.keys import Partition
@@ -28,6 +29,7 @@ from keyweave.read.query import Query
 from keyweave.read.rank import between, position_at
 from keyweave.read.readable import load_each
 from keyweave.read.stream import Stream
+from keyweave.store.clock import ServerClock
 from keyweave.store.context import Context
 
 
@@ -122,18 +124,16 @@ class _Page:
         Returns:
             The position behind the last of these entries; None if none is left.
         """
-        known, taken = entries.first, 0
-        chosen = known[: self.lacking(end)]
+        merged, taken = entries.merged, 0
+        chosen = merged[: self.lacking(end)]
         while chosen or self.missing:
             taken += len(chosen)
             yield from self._read(chosen)
-            end = self._position(known[taken - 1])
+            end = self._position(merged[taken - 1])
             lacking = self.lacking(end)
-            if lacking:
-                known = entries.certain()
-            chosen = known[taken : taken + lacking]
+            chosen = merged[taken : min(taken + lacking, entries.certain)] if lacking else []
         self.examined = True
-        return None if len(entries.every) == taken and entries.edge is None else end
+        return None if len(merged) == taken and entries.edge is None else end
 
     def found(self, end: Position | None) -> Found:
         """Return the rows of the page if it ends at a position."""
@@ -166,22 +166,38 @@ class _Page:
             else:
                 members[number] = [member]
         name, missing = self._query.entity.name, self.missing
+        clocks = self._stale_clocks(members) if name in self._context.retention else {}
         commands: list[Command] = []
         for number, theirs in members.items():
             prefix = self._partitions[number].document_prefix(name).encode()
             commands.append(("MGET", *[prefix + member for member in theirs]))
+            if number in clocks:
+                commands.append(TIME)
         commands += [("ZSCORE", self._view(number), member) for _, member, number in missing]
-        replies = yield from ask(self._context, tuple(commands))
-        documents = {number: iter(each) for number, each in zip(members, replies, strict=False)}
+        replies = iter((yield from ask(self._context, tuple(commands))))
+        documents = {}
+        for number in members:
+            documents[number] = iter(next(replies))
+            if number in clocks:
+                clocks[number].set(micros_of(next(replies)))
         read = [next(documents[number]) for _, _, number in chosen]
         if missing:
-            yield from self._heal(missing, replies[len(members) :])
+            yield from self._heal(missing, list(replies))
             self.missing = []
         if None in read:
             self.missing = [entry for entry, each in zip(chosen, read, strict=True) if each is None]
             chosen = [entry for entry, each in zip(chosen, read, strict=True) if each is not None]
             read = [each for each in read if each is not None]
         yield from self._keep(chosen, load_each(self._context, self._query.entity, read))
+
+    def _stale_clocks(self, numbers: Iterable[int]) -> dict[int, ServerClock]:
+        """Return the clocks that are set behind the documents of partitions, because their rows may have deadlines."""
+        found: dict[int, ServerClock] = {}
+        for number in numbers:
+            clock = self._context.clock(self._partitions[number])
+            if clock.stale() and clock not in found.values():
+                found[number] = clock
+        return found
 
     def _view(self, number: int) -> str:
         stream = self._stream

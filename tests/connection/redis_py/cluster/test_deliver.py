@@ -120,7 +120,9 @@ def test_commands_are_divided_by_the_owners_of_their_first_keys() -> None:
     for _ in range(2):
         assert by_owner(commands, owners, owner) == {C: [0, 3], A: [1, 2]}
         assert owners == {"{z": C, "{x": A, b"{x": A}
-    for other in (("TIME",), ("MULTI",), ("HSCAN", FIRST, 0), ("GET", "k"), ("GET", "x}:k")):
+    assert by_owner([("GET", SECOND), ("GET", FIRST), ("TIME",)], owners, owner) == {C: [0], A: [1, 2]}
+    assert by_owner([("TIME",), ("GET", FIRST)], owners, owner) is None
+    for other in (("MULTI",), ("DBSIZE",), ("HSCAN", FIRST, 0), ("GET", "k"), ("GET", "x}:k")):
         assert by_owner([*commands, other], owners, owner) is None
     assert by_owner([("ZINTERCARD", 2, FIRST, FIRST)], owners, owner) is None
     assert by_owner(commands, {}, lambda _: None) is None

@@ -74,6 +74,8 @@ def by_owner(
 ) -> dict[N, list[int]] | None:
     """Return the places of a pipeline's commands by the node that serves the slot of their first key.
 
+    TIME goes along with the command before it.
+
     Args:
         owners: remembers the nodes by what the keys of a partition begin with, as long as no slot has another owner.
         owner: returns the node of a slot, if one is known.
@@ -82,10 +84,16 @@ def by_owner(
         None if a command has no key, or a cursor, or belongs to a transaction, or no node is known.
     """
     found: dict[N, list[int]] = {}
+    node: N | None = None
     for place, command in enumerate(commands):
         verb = command[0]
         number = 3 if verb == "EVALSHA" else 1
-        if verb in CURSORS or len(command) <= number:
+        if len(command) <= number:
+            if verb != "TIME" or node is None:
+                return None
+            found[node].append(place)
+            continue
+        if verb in CURSORS:
             return None
         word = command[number]
         # This runs for each command of every pipeline, so what a key begins with is examined once.
