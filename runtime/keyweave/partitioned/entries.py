@@ -130,12 +130,8 @@ def _reading(
     """Return what makes the command that reads entries of a partition; with a position, also those of its score."""
     # The keys of all partitions differ in their tags only.
     name = one.view(query.entity.name, stream.view.name, stream.values)[len(one.tag) :]
-    newest = query.descending
-    if start is None and not stream.ends:
-        verb = "ZREVRANGE" if newest else "ZRANGE"
-        return lambda partition, size: (verb, partition.tag + name, 0, size - 1, "WITHSCORES")
     low, high = stream.ends or ("-inf", "+inf")
-    if newest:
+    if query.descending:
         verb, first, last = "ZREVRANGEBYSCORE", start.score if start is not None else high, low
     else:
         verb, first, last = "ZRANGEBYSCORE", start.score if start is not None else low, high

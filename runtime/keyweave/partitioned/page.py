@@ -169,11 +169,11 @@ class _Page:
         clocks = self._stale_clocks(members) if name in self._context.retention else {}
         commands: list[Command] = []
         for number, theirs in members.items():
-            prefix = self._partitions[number].document_prefix(name).encode()
-            commands.append(("MGET", *[prefix + member for member in theirs]))
+            prefix = self._partitions[number].document_prefix(name)
+            commands.append(("MGET", *[prefix + member.decode() for member in theirs]))
             if number in clocks:
                 commands.append(TIME)
-        commands += [("ZSCORE", self._view(number), member) for _, member, number in missing]
+        commands += [("ZMSCORE", self._view(number), member) for _, member, number in missing]
         replies = iter((yield from ask(self._context, tuple(commands))))
         documents = {}
         for number in members:
@@ -182,7 +182,7 @@ class _Page:
                 clocks[number].set(micros_of(next(replies)))
         read = [next(documents[number]) for _, _, number in chosen]
         if missing:
-            yield from self._heal(missing, list(replies))
+            yield from self._heal(missing, [score for (score,) in replies])
             self.missing = []
         if None in read:
             self.missing = [entry for entry, each in zip(chosen, read, strict=True) if each is None]
