@@ -22,6 +22,7 @@ OLD ?= .bench/old.json
 NEW ?= .bench/quick.json
 HISTORIES ?= 10000
 QUERIES ?= 10000
+STEPS ?= 10000
 SEED ?= 2026
 RUNS ?= 200
 PARTITIONS ?=
@@ -186,6 +187,10 @@ adopt: $(STAMP) ## Adopt random databases of PostgreSQL, and kill adoptions whil
 parity-queries: $(STAMP) ## Compare random queries with PostgreSQL (QUERIES=10000 SEED=2026, about 4 minutes)
 	@echo "parity-queries: $(QUERIES) random queries on Keyweave and on PostgreSQL"
 	@$(BIN)/python -m tests.queries --queries $(QUERIES) --seed $(SEED)
+
+parity-partitions: $(STAMP) ## Compare random calls on 1, 8 and 16 partitions (STEPS=10000 SEED=2026, about a minute)
+	@echo "parity-partitions: $(STEPS) random calls on one partition and on several"
+	@$(BIN)/python -m tests.partitioned.parity --steps $(STEPS) --seed $(SEED)
 
 stress: $(STAMP) ## Repeat the concurrent stories of the contract (RUNS=200 [PARTITIONS=16], about 3 minutes)
 	@echo "stress: concurrent stories, $(RUNS) runs in a row"

@@ -526,3 +526,18 @@ def test_a_home_names_the_place_of_its_row_also_among_the_places_of_one_partitio
         full.store.deals.create(full.deal("a1.1", "a1"))
     with pytest.raises(ValidationError, match="account_id decides the partition"):
         full.store.deals.upsert(full.deal("a1.1", "a1"))
+
+
+def test_a_unique_value_with_the_account_stays_with_the_row_that_has_it_in_a_bulk_write(
+    world: Estate,
+) -> None:
+    """The row behind it gives the value up too late, whatever another partition writes at the same time."""
+    account, other = "a", world.others("a")
+    for name in (account, other):
+        world.account(name)
+    deals = world.store.deals
+    deals.create(world.deal("last", account, place=1))
+    rows = [world.deal("x", other), world.deal("first", account, place=1), world.deal("last", account)]
+    found = deals.upsert_many(rows)
+    assert [type(each).__name__ for each in found] == ["Deal", estate().DealPlaceExistsError.__name__, "Deal"]
+    assert deals.find("first") is None

@@ -24,7 +24,7 @@ from keyweave.errors import (
 from keyweave.exchange.apply import Begun, Sending, Trailer, apply, apply_each, begin
 from keyweave.exchange.together import caught, together
 from keyweave.homes.claim import claim, leave
-from keyweave.homes.home import Home, Homed, arriving, leaving, not_after, place_in
+from keyweave.homes.home import Home, Homed, arriving, is_located, leaving, not_after, place_in
 from keyweave.homes.misplaced import remove_misplaced
 from keyweave.model.entity import Entity
 from keyweave.model.moment import from_micros_all
@@ -68,7 +68,7 @@ def commit(
     resumed = isinstance(trailer, Sending) and trailer.attempt is not None
     if isinstance(trailer, Sending) and trailer.attempt is not None:
         plan = trailer.attempt.plan
-    elif context.homing and begun is None:
+    elif context.homing and begun is None and _concerns_homes(context, changes):
         shown = with_document
         return (yield from _commit_homed(context, changes, watched or (), sweeping, shown, trailer))
     else:
@@ -115,6 +115,25 @@ def commit_each(context: Context, changes: list[Change]) -> Flow[list[Refusal | 
             _describe(outcome, [change])
         found.append(outcome)
     return found
+
+
+def _concerns_homes(context: Context, changes: list[Change]) -> bool:
+    """Return whether a key or unique value may need a home, or give one up. Nearly no save does, nor an insert of a located key.
+
+    Raises:
+        ValidationError: a row would have another value of the field that decides its partition.
+    """
+    if context.doubling is not None:
+        return True
+    for change in changes:
+        entity = change.entity
+        if entity.uniques:
+            return True
+        if change.prepared is not None and change.old is not None:
+            require_same_partition(change)
+        elif not is_located(entity):
+            return True
+    return False
 
 
 def _commit_homed(

@@ -232,7 +232,7 @@ class Keyspace:
         stored: prefix of an index's keys, by index name (`TaskState.by_status`); by default the index name.
     """
 
-    __slots__ = ("_only", "_partitions", "_prefix", "_stored", "doublings", "namespace")
+    __slots__ = ("_every", "_only", "_partitions", "_prefix", "_stored", "doublings", "namespace")
 
     namespace: Namespace
     _prefix: str
@@ -248,6 +248,7 @@ class Keyspace:
         self._stored = stored or {}
         self._partitions: dict[str, list[Partition | None]] = {}
         self._only: dict[str, Partition] = {}
+        self._every: dict[str, list[Partition]] = {}
         self.doublings = {}
         self.spread(groups)
 
@@ -265,6 +266,7 @@ class Keyspace:
             group: [*before.get(group, ())[:count], *[None] * (count - len(before.get(group, ())))]
             for group, count in groups.items()
         }
+        self._every = {}
         self._only = {group: self.at(group, 0) for group, count in groups.items() if count == 1}
 
     def only(self, partition: Partition) -> Keyspace:
@@ -301,16 +303,16 @@ class Keyspace:
         Raises:
             ValueError: the group has several partitions, and there is no value.
         """
-        try:
-            return self._only[group]  # nearly every group has one partition, which costs one look-up
-        except KeyError:
-            pass
+        found = self._only.get(group)
+        if found is not None:
+            return found  # nearly every group has one partition, which costs one look-up
         if value is None:
             raise ValueError(f"group {group} has several partitions: name the value that selects one")
-        every = self._partitions[group]
         if self.doublings:
             return self.holder(group, place_of(value))
-        return self.at(group, index_of(value, len(every)))
+        every = self._partitions[group]
+        index = index_of(value, len(every))
+        return every[index] or self.at(group, index)
 
     def at(self, group: str, index: int) -> Partition:
         """Return the partition of `group` with a number."""
@@ -340,9 +342,15 @@ class Keyspace:
         return self.at(group, index)
 
     def holders(self, group: str) -> list[Partition]:
-        """Return the partitions of a group that hold rows: all of them, but for twins that are being filled."""
-        every, doubling = range(len(self._partitions[group])), self.doublings.get(group)
-        return [self.at(group, index) for index in every if doubling is None or doubling.has_rows(index)]
+        """Return the partitions of a group that hold rows: all of them, but for twins that are being filled. Not to be changed."""
+        known, numbers = self._every, range(len(self._partitions[group]))
+        doubling = self.doublings.get(group)
+        if doubling is not None:
+            return [self.at(group, index) for index in numbers if doubling.has_rows(index)]
+        found = known.get(group)
+        if found is None or len(found) != len(numbers):
+            found = known[group] = [self.at(group, index) for index in numbers]
+        return found
 
     def filling(self) -> list[Partition]:
         """Return the partitions that hold no rows yet, only copies: twins that are being filled."""
@@ -392,6 +400,7 @@ class _Part(Keyspace):
         self._stored = whole._stored
         self._partitions = whole._partitions
         self._only = {partition.group: partition}
+        self._every = {}
         self._own: Final = partition
 
     def partition(self, group: str, value: str | None = None) -> Partition:

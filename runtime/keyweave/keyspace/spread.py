@@ -9,7 +9,7 @@ slots behind it.
 from __future__ import annotations
 
 from binascii import crc_hqx
-from functools import cache, lru_cache
+from functools import cache
 from hashlib import blake2b
 from itertools import count
 from typing import Final
@@ -44,14 +44,20 @@ def index_of(value: str, partitions: int) -> int:
         value: in the form in which rows are named; see `keyweave.model.keytext`.
         partitions: a power of two.
     """
-    return _hash(value) & (partitions - 1)
+    found = _hashes.get(value)  # a process asks for the same values again and again
+    return (found if found is not None else _hash(value)) & (partitions - 1)
 
 
-@lru_cache(maxsize=_HASHES)
+_hashes: Final[dict[str, int]] = {}
+
+
 def _hash(value: str) -> int:
-    """Return the first 8 bytes of the BLAKE2b of a value. A process asks for the same values again and again."""
+    """Return the first 8 bytes of the BLAKE2b of a value, and remember them."""
     digest = blake2b(value.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+    if len(_hashes) >= _HASHES:
+        _hashes.clear()
+    found = _hashes[value] = int.from_bytes(digest, "little")
+    return found
 
 
 def place_of(value: str) -> int:

@@ -166,7 +166,7 @@ class PartitionRouter:
             if flow is not upsert:
                 raise
             raise (yield from several.moved(context, entity, record, error)) from error
-        if context.unit is None and context.doubling is None:
+        if context.unit is None and context.doubling is None and not is_located(entity):
             context.state.homes.put(entity.name, entity.key_of(record), partition)
         return written
 

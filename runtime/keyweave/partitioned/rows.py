@@ -6,7 +6,6 @@ Every partition answers the query by itself, as if it were the only one, and all
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -16,80 +15,21 @@ from keyweave.effects import Flow
 from keyweave.errors import MultipleRowsError
 from keyweave.exchange.together import together
 from keyweave.keyspace.keys import Partition
-from keyweave.model.cursor import Position, read_cursor, write_cursor
+from keyweave.model.cursor import read_cursor, write_cursor
 from keyweave.model.entity import Entity
 from keyweave.model.exact import EXACT
 from keyweave.model.page import Page, check_limit
 from keyweave.partitioned import whereabouts
-from keyweave.partitioned.entries import page_by_entries
 from keyweave.partitioned.inside import inside
+from keyweave.partitioned.merge import SURPLUS, merged
+from keyweave.partitioned.page import is_read_by_entries, page_by_entries
 from keyweave.read import answers, explain, gather, query_page
-from keyweave.read.execute import Answer, answer_to, read_rows, sort_key
+from keyweave.read.execute import sort_key
 from keyweave.read.plan import checked
 from keyweave.read.query import Query
 from keyweave.read.query_page import list_of
-from keyweave.read.rank import Rank, position_at
 from keyweave.read.words import words_of
 from keyweave.store.context import Context
-
-_SURPLUS: Final = 1.5
-"""How many documents are read first for each row of a page, because partitions do not have equal shares of it."""
-
-
-class _Source:
-    """What one partition has of a query: rows that were read and not merged yet, and where the next ones begin."""
-
-    def __init__(self, context: Context, query: Query, start: Position | None) -> None:
-        self.context: Final = context
-        self.query: Final = query
-        self.start = start
-        self.whole = False
-        self.read = 0
-        self.rows: deque[tuple[Rank, Any]] = deque()
-        self.answer: Answer | None = None
-
-    @property
-    def blocks(self) -> bool:
-        """Whether a row that comes first may be among those that were not read."""
-        return not self.rows and not self.whole
-
-    def more(self, limit: int) -> Flow[None]:
-        """Read up to `limit` rows."""
-        if self.answer is None:
-            self.answer = yield from answer_to(self.context, self.query, checked(self.query))
-        found, self.start = yield from read_rows(self.context, self.answer, limit, self.start)
-        self.whole = self.start is None
-        self.read += len(found)
-        self.rows += [(sort_key(self.context, self.query, row), row) for row in found]
-
-
-def _merged(
-    context: Context, partitions: Sequence[Partition], query: Query, limit: int, start: Position | None
-) -> Flow[tuple[list[tuple[Context, Any]], Position | None]]:
-    """Return up to `limit` rows after a position, each with the context of its partition, and the next position."""
-    newest, entity = query.descending, query.entity
-    sources = [_Source(inside(context, each), query, start) for each in partitions]
-    found: dict[str, tuple[Context, Any]] = {}
-    step = min(limit, max(1, math.ceil(limit * _SURPLUS / len(sources))))
-    last: Rank | None = None
-    while len(found) < limit:
-        waiting = [source for source in sources if source.blocks]
-        if waiting:
-            yield from together(
-                context, [source.more(min(limit, max(step, source.read))) for source in waiting]
-            )
-            step = max(1, math.ceil((limit - len(found)) / len(sources)))
-            continue
-        heads = [source for source in sources if source.rows]
-        if not heads:
-            return list(found.values()), None
-        first = (max if newest else min)(heads, key=lambda source: source.rows[0][0])
-        last, row = first.rows.popleft()
-        found.pop(entity.key_of(row), None)  # it changed while others were read
-        found[entity.key_of(row)] = first.context, row
-    assert last is not None
-    left = any(source.rows or not source.whole for source in sources)
-    return list(found.values()), position_at(entity, query.order, newest, last) if left else None
 
 
 def answer(
@@ -116,24 +56,35 @@ def _each(
 def _page(
     context: Context, partitions: Sequence[Partition], query: Query, limit: int, cursor: str | None
 ) -> Flow[Page[Any]]:
-    found, end = yield from _page_with_contexts(context, partitions, query, limit, cursor)
-    return Page([row for _, row in found], end)
+    rows, _, end = yield from _placed_page(context, partitions, query, limit, cursor)
+    return Page(rows, end)
 
 
-def _page_with_contexts(
+def _placed_page(
     context: Context, partitions: Sequence[Partition], query: Query, limit: int, cursor: str | None
-) -> Flow[tuple[list[tuple[Context, Any]], str | None]]:
-    check_limit(limit, query.entity.name)
-    checked(query)
-    secret, words = context.state.cursors, words_of(query, list_of(query))
-    start = (
-        read_cursor(secret, cursor, query.entity.name, query.order, query.descending, words)
-        if cursor is not None
-        else None
-    )
-    read = yield from page_by_entries(context, partitions, query, limit, start)
-    found, end = read if read is not None else (yield from _merged(context, partitions, query, limit, start))
-    return found, write_cursor(secret, end, words) if end is not None else None
+) -> Flow[tuple[list[Any], list[Partition], str | None]]:
+    """Return the rows of a page, the partition of each, and the cursor of the next page."""
+    entity = query.entity
+    check_limit(limit, entity.name)
+    named = list_of(query)
+    if named is None:
+        checked(query)
+    secret, words, start = context.state.cursors, b"", None
+    if cursor is not None:
+        words = words_of(query, named)
+        start = read_cursor(secret, cursor, entity.name, query.order, query.descending, words)
+    found = None
+    if named is not None and is_read_by_entries(context, named):
+        found = yield from page_by_entries(context, partitions, query, named, limit, start)
+    if found is not None:
+        rows, entries, end = found
+        places = [partitions[number] for _, _, number in entries]
+    else:
+        pairs, end = yield from merged(context, partitions, query, limit, start)
+        rows, places = [row for _, row in pairs], [there.partition(entity) for there, _ in pairs]
+    if end is None:
+        return rows, places, None
+    return rows, places, write_cursor(secret, end, words or words_of(query, named))
 
 
 def _list(context: Context, partitions: Sequence[Partition], query: Query) -> Flow[list[Any]]:
@@ -154,12 +105,12 @@ def _all(context: Context, partitions: Sequence[Partition], query: Query) -> Flo
 
 
 def _first(context: Context, partitions: Sequence[Partition], query: Query) -> Flow[Any]:
-    found, _ = yield from _merged(context, partitions, query, 1, None)
+    found, _ = yield from merged(context, partitions, query, 1, None)
     return found[0][1] if found else None
 
 
 def _one(context: Context, partitions: Sequence[Partition], query: Query) -> Flow[Any]:
-    found, _ = yield from _merged(context, partitions, query, 2, None)
+    found, _ = yield from merged(context, partitions, query, 2, None)
     if not found:
         raise query.entity.missing("")
     if len(found) > 1:
@@ -201,7 +152,7 @@ def _explain(
     context: Context, partitions: Sequence[Partition], query: Query, limit: int = 50
 ) -> Flow[explain.Explanation]:
     found: list[explain.Explanation] = yield from _each(
-        explain.explain, context, partitions, query, max(1, math.ceil(limit * _SURPLUS / len(partitions)))
+        explain.explain, context, partitions, query, max(1, math.ceil(limit * SURPLUS / len(partitions)))
     )
     sizes: dict[str, int] = {}
     for each in found:
@@ -239,7 +190,9 @@ def _page_with(
     limit: int,
     cursor: str | None,
 ) -> Flow[Page[Any]]:
-    found, end = yield from _page_with_contexts(context, partitions, query, limit, cursor)
+    rows, places, end = yield from _placed_page(context, partitions, query, limit, cursor)
+    contexts = {place.index: inside(context, place) for place in places}
+    found = [(contexts[place.index], row) for place, row in zip(places, rows, strict=True)]
     return Page((yield from _with(found, context, query, child, field)), end)
 
 
@@ -253,7 +206,7 @@ def _list_with(
 def _first_with(
     context: Context, partitions: Sequence[Partition], query: Query, child: str, field: str
 ) -> Flow[Any]:
-    found, _ = yield from _merged(context, partitions, query, 1, None)
+    found, _ = yield from merged(context, partitions, query, 1, None)
     return (yield from _with(found, context, query, child, field))[0] if found else None
 
 

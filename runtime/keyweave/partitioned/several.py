@@ -55,7 +55,9 @@ def by_partition(
         written: set[Partition] = set()
         for number in stretch:
             # An earlier row of another partition may have given up the unique value at the same time.
-            if isinstance(placed[number], UniqueViolationError) and written - {partitions[number]}:
+            result = placed[number]
+            homed = isinstance(result, UniqueViolationError) and has_homes(entity, result.constraint)
+            if homed and written - {partitions[number]}:
                 yield from _run(flow, context, entity, each, partitions, [number], options, placed)
             if not isinstance(placed[number], KeyweaveError):
                 written.add(partitions[number])

@@ -18,7 +18,9 @@ from keyweave.store.context import Context
 
 def by_value(context: Context, entity: Entity[Any], value: Any) -> Partition:
     """Return the partition of rows with a value of the field that decides it."""
-    return context.keyspace.partition(entity.group, id_text(value))
+    # Nearly every value is such a text, which `id_text` would return as well.
+    text = value if type(value) is str and value.isascii() else id_text(value)
+    return context.keyspace.partition(entity.group, text)
 
 
 def by_text(context: Context, entity: Entity[Any], text: str) -> Partition:
@@ -78,6 +80,16 @@ def of_query(context: Context, query: Query) -> list[Partition]:
     """
     entity = query.entity
     group = entity.group
+    if len(query.parts) == 1:
+        # The fast path: most queries are of one view, without or with one value.
+        part = query.parts[0]
+        if part.view and not part.filters:
+            fields = entity.views[part.view].fields
+            if entity.partition_by not in fields:
+                return context.keyspace.holders(group)
+            value = part.values[fields.index(entity.partition_by)]
+            if type(value) is str and value.isascii() and entity.partition_by not in entity.trimmed:
+                return [by_value(context, entity, value)]
     found: dict[int, Partition] = {}
     for part in query.parts:
         conditions = conditions_of(query, part)

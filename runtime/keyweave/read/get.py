@@ -62,9 +62,8 @@ def find(context: Context, entity: Entity[R], key: str, partition_value: Any = N
         if change is not None:
             present: R | None = buffered_record(context, change)
             return present if partition_value is None or selects(entity, present, partition_value) else None
-    (document,) = yield from _read(
-        context, entity, ("GET", context.partition(entity).document(entity.name, key))
-    )
+    partition = context.partition(entity)
+    (document,) = yield from _read(context, entity, ("GET", partition.document(entity.name, key)))
     if document is None:
         return None
     record: R = context.codecs[entity.name].load(document, key)
@@ -74,7 +73,7 @@ def find(context: Context, entity: Entity[R], key: str, partition_value: Any = N
         if not selects(entity, record, partition_value):
             return None
         if context.homing and unit is None:
-            context.state.homes.put(entity.name, key, context.partition(entity))
+            context.state.homes.put(entity.name, key, partition)
     if unit is not None:
         remember_loaded(context, entity, key, record)
     return record

@@ -169,23 +169,28 @@ class Context:
         """
         if self.router is None and not self.homing:
             return self
-        usual = (
-            self.doubling is None
-            and self.unit is None
-            and self.policy is self.state.policy
-            and self.unbuilt is self.state.unbuilt
-        )
-        name = (partition.tag, self.durability)
-        found: Context | None = self.state.parts.get(name) if usual else None
+        state = self.state
+        if (
+            self.doubling is not None
+            or self.unit is not None
+            or self.policy is not state.policy
+            or self.unbuilt is not state.unbuilt
+        ):
+            return self._at(partition)
+        parts = state.parts.get(self.durability)
+        if parts is None:
+            parts = state.parts.setdefault(self.durability, {})
+        found: Context | None = parts.get(partition.tag)
         if found is None or found.strategy is not self.strategy:
-            several = self.keyspace.number(partition.group) > 1
-            placing = self.state.placings.setdefault(partition.tag, Placing()) if several else self.placing
-            found = self._with(
-                keyspace=self.keyspace.only(partition), router=None, homing=several, placing=placing
-            )
-            if usual:
-                self.state.parts[name] = found
+            found = parts[partition.tag] = self._at(partition)
         return found
+
+    def _at(self, partition: Partition) -> Context:
+        """Return a new copy that is in one of several partitions, or in the only partition of a group."""
+        several = self.keyspace.number(partition.group) > 1
+        placing = self.state.placings.setdefault(partition.tag, Placing()) if several else self.placing
+        keyspace = self.keyspace.only(partition)
+        return self._with(keyspace=keyspace, router=None, homing=several, placing=placing)
 
     def of_tenant(self, tenant: str) -> Context:
         """Return the context of another tenant of this store; see `StoreState.of_tenant`.

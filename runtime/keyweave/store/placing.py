@@ -12,7 +12,7 @@ from keyweave.keyspace.keys import Partition
 from keyweave.store.turns import Turns, WriteQueue
 
 _MOST_HOMES: Final = 100_000
-"""Most rows whose partitions are remembered."""
+"""Most rows of an entity whose partitions are remembered."""
 
 
 @dataclass(slots=True)
@@ -36,21 +36,25 @@ class KnownHomes:
     __slots__ = ("_found",)
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], Partition] = {}
+        self._found: dict[str, dict[str, Partition]] = {}
 
     def get(self, entity: str, key: str) -> Partition | None:
         """Return where a row was met last, or None."""
-        return self._found.get((entity, key))
+        rows = self._found.get(entity)
+        return rows.get(key) if rows is not None else None
 
     def put(self, entity: str, key: str, partition: Partition) -> None:
         """Remember where a row is."""
-        if len(self._found) >= _MOST_HOMES:
-            self._found = {}
-        self._found[entity, key] = partition
+        rows = self._found.get(entity)
+        if rows is None or len(rows) >= _MOST_HOMES:
+            rows = self._found[entity] = {}
+        rows[key] = partition
 
     def drop(self, entity: str, key: str) -> None:
         """Forget where a row was."""
-        self._found.pop((entity, key), None)
+        rows = self._found.get(entity)
+        if rows is not None:
+            rows.pop(key, None)
 
 
 class Router(Protocol):

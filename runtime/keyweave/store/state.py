@@ -42,7 +42,7 @@ class StoreState:
         confirmable: the levels of durability on which the server is known to confirm writes.
         levels: the contexts of writes that are confirmed on a level of their own.
         policy: the policy with which the store was opened.
-        parts: its copies that are in one partition, by the partition's tag and the level of durability.
+        parts: its copies that are in one partition, by the level of durability, then by the partition's tag.
         placings: what is kept for each partition, by its tag, in a store with several partitions of a group.
         homes: where rows were that this process met, in a store with several partitions of a group.
         known: the monotonic time at which the numbers of partitions were read last; 0 before they were.
@@ -70,7 +70,7 @@ class StoreState:
     confirmable: set[Durability] = field(default_factory=set)
     levels: dict[Durability | None, Any] = field(default_factory=dict, repr=False)
     policy: Policy | None = field(default=None, repr=False)
-    parts: dict[tuple[str, Durability | None], Any] = field(default_factory=dict, repr=False)
+    parts: dict[Durability | None, dict[str, Any]] = field(default_factory=dict, repr=False)
     placings: dict[str, Placing] = field(default_factory=dict)
     homes: KnownHomes = field(default_factory=KnownHomes)
     known: float = 0.0

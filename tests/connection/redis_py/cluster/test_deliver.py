@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from keyweave.connection.redis_py.cluster.deliver import deliver
-from keyweave.connection.redis_py.cluster.route import only_slot, scanned_tag, slot_of, slot_of_tag
+from keyweave.connection.redis_py.cluster.route import by_owner, only_slot, scanned_tag, slot_of, slot_of_tag
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
 from keyweave.connection.redis_py.cluster.steps import Exchange, read_slots
-from keyweave.effects import Command, ConnectionFailure, ServerError
+from keyweave.effects import Command, ConnectionFailure, ServerError, Word
 from keyweave.errors import ConfigurationError
 from keyweave.keyspace.keys import Keyspace, Namespace
 
@@ -107,6 +107,48 @@ def test_every_key_of_a_partition_has_its_slot_whatever_follows() -> None:
     assert scanned_tag(scan) == partition.tag[:-1]
     assert scanned_tag(("SCAN", 0, "MATCH", keyspace.patterns()[0])) == partition.tag[:-1]
     assert scanned_tag(("SCAN", 0, "MATCH", keyspace.pattern())) is None
+
+
+def test_commands_are_divided_by_the_owners_of_their_first_keys() -> None:
+    owner = Driven().slots.owner
+    commands: list[Command] = [
+        ("GET", SECOND),
+        ("EVALSHA", "sha", 1, FIRST, "{z}:other"),
+        ("MGET", FIRST.encode(), FIRST.encode()),
+        ("ZRANGE", SECOND, 0, 9),
+    ]
+    owners: dict[Word, Node] = {}
+    for _ in range(2):
+        assert by_owner(commands, owners, owner) == {C: [0, 3], A: [1, 2]}
+        assert owners == {"{z": C, "{x": A, b"{x": A}
+    assert by_owner([("GET", SECOND), ("GET", FIRST), ("TIME",)], owners, owner) == {C: [0], A: [1, 2]}
+    assert by_owner([("TIME",), ("GET", FIRST)], owners, owner) is None
+    for other in (("MULTI",), ("DBSIZE",), ("HSCAN", FIRST, 0), ("GET", "k"), ("GET", "x}:k")):
+        assert by_owner([*commands, other], owners, owner) is None
+    assert by_owner([("ZINTERCARD", 2, FIRST, FIRST)], owners, owner) is None
+    assert by_owner(commands, {}, lambda _: None) is None
+
+
+def test_what_is_remembered_of_owners_is_forgotten_when_a_slot_has_another_one() -> None:
+    driven = Driven()
+    commands: list[Command] = [("GET", SECOND), ("GET", FIRST)]
+    assert driven.run(commands, [b"2"], [b"1"]) == [b"1", b"2"]
+    driven.slots.move(slot_of(commands[0]), B)  # type: ignore[arg-type]
+    assert driven.run(commands, [b"2"], [b"1"]) == [b"1", b"2"]
+    driven.slots.learn(SLOTS, A)
+    driven.run(commands, [b"2"], [b"1"])
+    assert [node for node, _ in driven.sent] == ["a", "c", "a", "b", "a", "c"]
+
+
+def test_what_some_nodes_refuse_is_sent_again_alone() -> None:
+    driven = Driven()
+    moved = ServerError(f"MOVED {slot_of(('GET', FIRST))} b:2")
+    commands: list[Command] = [("GET", SECOND), ("GET", FIRST), ("GET", "{z}:2")]
+    assert driven.run(commands, [moved], [b"1", b"3"], [SLOTS], [b"2"]) == [b"1", b"2", b"3"]
+    assert driven.sent[-1] == ("b", [("GET", FIRST)])
+    down = ServerError("CLUSTERDOWN the cluster is down")
+    assert driven.run(commands, [down], [b"1", b"3"]) == [b"1", down, b"3"]
+    assert driven.slots.stale
 
 
 def test_a_pipeline_is_split_by_nodes_and_its_replies_keep_their_order() -> None:

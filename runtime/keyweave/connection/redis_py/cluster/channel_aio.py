@@ -76,7 +76,7 @@ class ClusterChannel:
             raise
         for reply in replies:
             if type(reply) is ServerError:
-                return await self._run(deliver(slots, commands, (node, replies)), until, within)
+                return await self._run(deliver(slots, commands, replies), until, within)
         return replies
 
     async def _run(self, steps: Steps[list[Reply]], until: float | None, within: float | None) -> list[Reply]:

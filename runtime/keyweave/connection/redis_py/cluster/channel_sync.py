@@ -73,7 +73,7 @@ class ClusterChannel:
             raise
         for reply in replies:
             if type(reply) is ServerError:
-                return self._run(deliver(slots, commands, (node, replies)), until, within)
+                return self._run(deliver(slots, commands, replies), until, within)
         return replies
 
     def _run(self, steps: Steps[list[Reply]], until: float | None, within: float | None) -> list[Reply]:

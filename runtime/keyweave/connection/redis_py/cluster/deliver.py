@@ -6,12 +6,18 @@ other refusals, TRYAGAIN and CLUSTERDOWN among them, are replies: a flow decides
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from keyweave.connection.redis_py.cluster import scan
 from keyweave.connection.redis_py.cluster.everywhere import count_keys, scan_all
-from keyweave.connection.redis_py.cluster.route import scanned_tag, slot_of, slot_of_tag, split_by_slot
+from keyweave.connection.redis_py.cluster.route import (
+    by_owner,
+    scanned_tag,
+    slot_of,
+    slot_of_tag,
+    split_by_slot,
+)
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
 from keyweave.connection.redis_py.cluster.steps import AT_ONCE, Exchange, Steps, read_slots
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
@@ -49,31 +55,43 @@ class _Unit:
 
 
 def deliver(
-    slots: SlotMap, commands: Sequence[Command], first: tuple[Node, list[Reply]] | None = None
+    slots: SlotMap, commands: Sequence[Command], answered: list[Reply] | None = None
 ) -> Steps[list[Reply]]:
     """Send each command to the node that serves its key, and return the replies in order.
 
     Args:
         slots: the owners of the slots; it is read if it is not known, and read again when it turns out to be wrong.
         commands: the pipeline. A command without a key goes along with the first one that has a key.
-        first: the replies of a node that was sent the whole pipeline already.
+        answered: the replies of a node that was sent the whole pipeline already.
 
     Raises:
         ConnectionFailure: a node cannot be used. It has the answers of the others.
         ConfigurationError: a node is no node of a cluster.
     """
-    replies: list[Reply] = [_UNANSWERED] * len(commands)
-    sent = first is not None
+    if answered is None and not slots.stale:
+        shares = by_owner(commands, slots.tagged, slots.owner)
+        if shares is not None and len(shares) <= AT_ONCE:
+            # The fast path: each command has a key, and no node refuses one.
+            answered = yield from _ask_owners(shares, commands)
+            if ServerError not in map(type, answered):
+                return answered
+    return (yield from _deliver(slots, commands, answered))
+
+
+def _deliver(slots: SlotMap, commands: Sequence[Command], answered: list[Reply] | None) -> Steps[list[Reply]]:
+    """Do what `deliver` does for any pipeline. With `answered`, each command was carried out or refused once."""
+    replies: list[Reply] = [_UNANSWERED] * len(commands) if answered is None else answered
+    sent = answered is not None
     waiting = _units(commands)
     try:
-        if slots.stale and first is None:
+        if slots.stale and answered is None:
             yield from read_slots(slots)
         for _ in range(_HOPS):
-            if first is not None:
-                _take(slots, commands, waiting, first[0], False, first[1], replies)
-                first = None
-            else:
+            if answered is None:
                 yield from _ask(slots, commands, waiting, replies)
+            elif any(type(reply) is ServerError and reply.code == "CLUSTERDOWN" for reply in answered):
+                slots.stale = True
+            answered = None
             sent = True
             waiting, moved = _redirected(slots, waiting, replies)
             if moved is not None:
@@ -122,16 +140,50 @@ def _ask(
             Exchange(node, _words(commands, theirs, node, asking, slots)) for node, asking, theirs in part
         ]
         found = (yield exchanges) if len(exchanges) > 1 else [(yield exchanges[0])]
-        failures: list[ConnectionFailure] = []
         for (node, asking, theirs), answers in zip(part, found, strict=True):
-            if isinstance(answers, ConnectionFailure):
-                failures.append(answers)
-            else:
+            if not isinstance(answers, ConnectionFailure):
                 _take(slots, commands, theirs, node, asking, answers, replies)
-        if failures:
-            first = failures[0]
-            sent = start > 0 or len(failures) < len(part) or any(each.sent for each in failures)
-            raise ConnectionFailure(first.reason, str(first), sent=sent) from first
+        _raise_first(found, sent=start > 0)
+
+
+def _ask_owners(shares: dict[Node, list[int]], commands: Sequence[Command]) -> Steps[list[Reply]]:
+    """Send each node its share of the commands, at the same time, and return the replies in the order of the commands.
+
+    Raises:
+        ConnectionFailure: a node cannot be used.
+    """
+    # Always in the same order, so that no two threads wait for connections of each other's nodes.
+    nodes = sorted(shares)
+    exchanges = [Exchange(node, [commands[place] for place in shares[node]]) for node in nodes]
+    found = (yield exchanges) if len(exchanges) > 1 else [(yield exchanges[0])]
+    replies: list[Reply] = [_UNANSWERED] * len(commands)
+    for node, answers in zip(nodes, found, strict=True):
+        if not isinstance(answers, ConnectionFailure):
+            for place, answer in zip(shares[node], answers, strict=True):
+                replies[place] = answer
+    if ConnectionFailure in map(type, found):
+        answered = {place: reply for place, reply in enumerate(replies) if _answers(reply)}
+        _raise_first(found, sent=False, answers=answered)
+    return replies
+
+
+def _raise_first(
+    found: Sequence[list[Reply] | ConnectionFailure],
+    *,
+    sent: bool,
+    answers: Mapping[int, Reply] | None = None,
+) -> None:
+    """Raise the first failure of exchanges that were under way at the same time.
+
+    Args:
+        sent: whether something was sent before them.
+        answers: of the nodes that did answer.
+    """
+    failures = [each for each in found if isinstance(each, ConnectionFailure)]
+    if failures:
+        first = failures[0]
+        sent = sent or len(failures) < len(found) or any(each.sent for each in failures)
+        raise ConnectionFailure(first.reason, str(first), sent=sent, answers=answers) from first
 
 
 def _units(commands: Sequence[Command]) -> list[_Unit]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from redis.crc import key_slot
 
 from keyweave.effects import Command, Word
+
+N = TypeVar("N")
 
 SLOTS: Final = 16_384
 
@@ -65,6 +67,56 @@ def only_slot(commands: Sequence[Command]) -> int | None:
             return None
         found = tag
     return None if found is None else slot_of_tag(found)  # type: ignore[arg-type]
+
+
+def by_owner(
+    commands: Sequence[Command], owners: dict[Word, N], owner: Callable[[int], N | None]
+) -> dict[N, list[int]] | None:
+    """Return the places of a pipeline's commands by the node that serves the slot of their first key.
+
+    TIME goes along with the command before it.
+
+    Args:
+        owners: remembers the nodes by what the keys of a partition begin with, as long as no slot has another owner.
+        owner: returns the node of a slot, if one is known.
+
+    Returns:
+        None if a command has no key, or a cursor, or belongs to a transaction, or no node is known.
+    """
+    found: dict[N, list[int]] = {}
+    node: N | None = None
+    for place, command in enumerate(commands):
+        verb = command[0]
+        number = 3 if verb == "EVALSHA" else 1
+        if len(command) <= number:
+            if verb != "TIME" or node is None:
+                return None
+            found[node].append(place)
+            continue
+        if verb in CURSORS:
+            return None
+        word = command[number]
+        # This runs for each command of every pipeline, so what a key begins with is examined once.
+        if type(word) is str:
+            begin: Word = word.partition("}")[0]
+        elif type(word) is bytes:
+            begin = word.partition(b"}")[0]
+        else:
+            return None
+        node = owners.get(begin)
+        if node is None:
+            tag = tag_of(word)
+            node = owner(slot_of_tag(tag)) if tag is not None else None
+            if node is None:
+                return None
+            if len(owners) >= _TAGS:
+                owners.clear()
+            owners[begin] = node
+        if node in found:
+            found[node].append(place)
+        else:
+            found[node] = [place]
+    return found
 
 
 CURSORS: Final = {"SCAN": 1, "HSCAN": 2, "ZSCAN": 2}

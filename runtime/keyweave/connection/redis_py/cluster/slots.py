@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from keyweave.connection.redis_py.cluster.route import SLOTS
+from keyweave.effects import Word
 
 
 class Node(NamedTuple):
@@ -26,6 +27,8 @@ class SlotMap:
         stale: whether the map has to be read again before it is used.
         reading: whether a caller reads it now.
         version: changes with every change of an owner.
+        tagged: owners by what the keys of a partition begin with; empty after every change of an owner. A caller that looks up and
+            notes an owner does both in the same mapping, so that it notes no outdated one.
     """
 
     def __init__(self, seeds: Iterable[Node], remap: Callable[[Node], Node] = lambda node: node) -> None:
@@ -39,6 +42,7 @@ class SlotMap:
         self.stale = True
         self.reading = False
         self.version = 0
+        self.tagged: dict[Word, Node] = {}
 
     @property
     def known(self) -> bool:
@@ -83,6 +87,7 @@ class SlotMap:
             if node not in self._masters:
                 self._masters = tuple(sorted((*self._masters, node)))
             self.version += 1
+            self.tagged = {}
 
     def named(self, host: str, port: int, by: Node) -> Node:
         """Return the node of an address that another node names. A node that does not know its own host leaves it out."""
@@ -101,6 +106,7 @@ class SlotMap:
         if owners != self._owners or not self.known:
             self._owners = owners
             self.version += 1
+            self.tagged = {}
         self._suspects.clear()
         # A cluster in which slots have no owner is asked again.
         self.stale = None in owners

@@ -1,0 +1,1 @@
+"""Random calls on one partition and on several: results, errors and rows have to be the same after each step."""
