@@ -22,7 +22,7 @@ def together(context: Context, flows: Iterable[Flow[T]]) -> Flow[list[T]]:
     """Run flows at the same time and return their results in order. If one of them fails, the others are given up.
 
     Args:
-        context: of the flows. With the option `durable` each write is sent alone, with what confirms it.
+        context: of the flows.
         flows: that do not depend on each other.
     """
     every = list(flows)
@@ -45,7 +45,7 @@ class _Band:
     """Flows that run at the same time. Each is at an effect, or has ended."""
 
     def __init__(self, context: Context, flows: list[Generator[Effect, Any, Any]]) -> None:
-        self._alone: Final = context.durability is not None
+        self._durable: Final = context.durability is not None
         self._flows: Final = flows
         self._monotonic: Final = context.monotonic
         self._effects: Final[dict[int, Effect]] = {}
@@ -74,11 +74,7 @@ class _Band:
                 self._go_on(over, None)
             if not self._effects:
                 return
-        sends = {
-            number: effect
-            for number, effect in self._effects.items()
-            if type(effect) is Send and not (self._alone and effect.confirm)
-        }
+        sends = {number: effect for number, effect in self._effects.items() if type(effect) is Send}
         if sends:
             yield from self._send(sends)
             return
@@ -99,9 +95,13 @@ class _Band:
         commands: list[Command] = []
         for each in sends.values():
             commands += each.commands
-        limits = [each.within for each in sends.values() if each.within is not None]
+        within = min([each.within for each in sends.values() if each.within is not None], default=None)
+        joined = Send(commands, within)
+        if self._durable:
+            parts = [part for each in sends.values() for part in each.parts or (each,)]
+            joined = Send(commands, within, max(part.confirm for part in parts), parts=parts)
         try:
-            replies = yield Send(commands, min(limits, default=None))
+            replies = yield joined
         except ConnectionFailure as failure:
             for number in sends:
                 self._fail(number, failure.copy())

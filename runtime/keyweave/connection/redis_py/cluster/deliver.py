@@ -7,10 +7,17 @@ other refusals, TRYAGAIN and CLUSTERDOWN among them, are replies: a flow decides
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from keyweave.connection.redis_py.cluster import scan
-from keyweave.connection.redis_py.cluster.route import scanned_tag, slot_of, slot_of_tag, split_by_slot
+from keyweave.connection.redis_py.cluster.route import (
+    CONFIRMING,
+    scanned_tag,
+    slot_of,
+    slot_of_tag,
+    split_by_slot,
+)
 from keyweave.connection.redis_py.cluster.slots import Node, SlotMap
 from keyweave.effects import Command, ConnectionFailure, Reply, ServerError
 from keyweave.errors import ConfigurationError
@@ -126,16 +133,18 @@ def _ask(
     groups = _by_node(slots, units, replies)
     for start in range(0, len(groups), _AT_ONCE):
         part = groups[start : start + _AT_ONCE]
+        spared = [_spared(commands, theirs) for _, _, theirs in part]
         exchanges = [
-            Exchange(node, _words(commands, theirs, node, asking, slots)) for node, asking, theirs in part
+            Exchange(node, _words(commands, theirs, node, asking, slots, fewer))
+            for (node, asking, theirs), fewer in zip(part, spared, strict=True)
         ]
         found = (yield exchanges) if len(exchanges) > 1 else [(yield exchanges[0])]
         failures: list[ConnectionFailure] = []
-        for (node, asking, theirs), answers in zip(part, found, strict=True):
+        for (node, asking, theirs), fewer, answers in zip(part, spared, found, strict=True):
             if isinstance(answers, ConnectionFailure):
                 failures.append(answers)
             else:
-                _take(slots, commands, theirs, node, asking, answers, replies)
+                _take(slots, commands, theirs, node, asking, answers, replies, fewer)
         if failures:
             first = failures[0]
             sent = start > 0 or len(failures) < len(part) or any(each.sent for each in failures)
@@ -195,11 +204,23 @@ def _by_node(
     return [(node, asking, groups[node, asking]) for node, asking in sorted(groups)]
 
 
+def _spared(commands: Sequence[Command], units: Sequence[_Unit]) -> set[_Unit]:
+    """Return the units that a node is not sent: all WAIT but the last one, which confirms what is before the others as well."""
+    return set([unit for unit in units if commands[unit.places[0]][0] in CONFIRMING][:-1])
+
+
 def _words(
-    commands: Sequence[Command], units: Sequence[_Unit], node: Node, asking: bool, slots: SlotMap
+    commands: Sequence[Command],
+    units: Sequence[_Unit],
+    node: Node,
+    asking: bool,
+    slots: SlotMap,
+    spared: AbstractSet[_Unit],
 ) -> list[Command]:
     words: list[Command] = []
     for unit in units:
+        if unit in spared:
+            continue
         if asking:
             words.append(_ASKING)
         words += [scan.command_for(commands[place], node, slots) for place in unit.places]
@@ -214,9 +235,13 @@ def _take(
     asking: bool,
     answers: Sequence[Reply],
     replies: list[Reply],
+    spared: AbstractSet[_Unit] = frozenset(),
 ) -> None:
     given = iter(answers)
+    confirmation: Reply = None
     for unit in units:
+        if unit in spared:
+            continue
         if asking:
             next(given)
         unit.asked = None
@@ -224,6 +249,11 @@ def _take(
             replies[place] = scan.reply_of(commands[place], next(given), node, slots)
             if type(replies[place]) is ServerError and replies[place].code == "CLUSTERDOWN":
                 slots.stale = True
+            if commands[place][0] in CONFIRMING:
+                confirmation = replies[place]
+    for unit in spared:
+        unit.asked = None
+        replies[unit.places[0]] = confirmation
 
 
 def _redirected(
