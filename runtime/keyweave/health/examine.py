@@ -16,7 +16,8 @@ from keyweave.health.connect import ELSEWHERE, ask_once, facts_in, lasting, ques
 from keyweave.health.diagnose import diagnose
 from keyweave.health.facts import ServerFacts
 from keyweave.health.limits import Limits
-from keyweave.health.report import Health, Master, SentinelAnswer
+from keyweave.health.report import Health, Master, PartitionFacts, SentinelAnswer
+from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
 from keyweave.store.registry import FINGERPRINT
 
@@ -38,7 +39,9 @@ def examine(
     sentinels: tuple[SentinelAnswer, ...] = (),
     wall: Callable[[], float] = time.time,
 ) -> Flow[Health]:
-    """Examine the server and the namespace, in one exchange if `database` is None; on a cluster with one more for each other group. Nothing is retried: a probe reports the state as it is now.
+    """Examine the server and the namespace, in one exchange if `database` is None; on a cluster with two more for the other masters.
+
+    Nothing is retried: a probe reports the state as it is now.
 
     Args:
         memory_budget: bytes that the data may take; the server's own limit by default.
@@ -60,7 +63,9 @@ def examine(
     before, started = wall(), context.monotonic()
     asked = questions(context)
     more = tuple([command for _, command in _PROBES]) if probing else ()
-    replies = yield from ask_once(context, (*asked, *oldest, *schemas, *more))
+    sizes = _sizes_asked(context)
+    sized = [command for _, commands in sizes for command in commands]
+    replies = yield from ask_once(context, (*asked, *oldest, *schemas, *sized, *more))
     latency = context.monotonic() - started
     refusal = replies[1]
     if isinstance(refusal, ServerError):
@@ -68,6 +73,8 @@ def examine(
     now = micros_of(refusal)
     refusals = replies[len(replies) - len(more) :]
     del replies[len(replies) - len(more) :]
+    told = replies[len(replies) - len(sized) :]
+    del replies[len(replies) - len(sized) :]
     lags, prints = replies[len(asked) : -len(schemas)], replies[-len(schemas) :]
     facts = facts_in(replies[: len(asked)])
     if facts.refusal is None:
@@ -95,6 +102,7 @@ def examine(
         server=facts,
         command_words=context.policy.command_words,
         sentinels=sentinels,
+        partitions=_sizes_in(context, sizes, told),
     )
     limits = limits or Limits(grace=context.policy.grace_ms / 1000)
     if not context.clustered:
@@ -110,6 +118,25 @@ def examine(
     )
     masters = yield from all_masters(context, first, replies[2], wall)
     return with_masters(health, masters, limits, memory_budget)
+
+
+def _sizes_asked(context: Context) -> list[tuple[Partition, list[Command]]]:
+    """Return what is asked about partitions. What asks is imported only where a group has several: other probes do without."""
+    if all(context.keyspace.number(group) == 1 for group in context.package.groups):
+        return []
+    from keyweave.health.partitions import sizes_asked
+
+    return sizes_asked(context)
+
+
+def _sizes_in(
+    context: Context, asked: Sequence[tuple[Partition, list[Command]]], replies: Sequence[Reply]
+) -> tuple[PartitionFacts, ...]:
+    if not asked:
+        return ()
+    from keyweave.health.partitions import sizes_in
+
+    return sizes_in(context, asked, replies)
 
 
 def _elsewhere(replies: Sequence[Reply]) -> str | None:

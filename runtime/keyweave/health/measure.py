@@ -1,4 +1,4 @@
-"""Measures the server and the backlog of the sweepers in one round trip, for gauges. On a cluster, every master that holds groups.
+"""Measures the server and the backlog of the sweepers in one round trip, for gauges. On a cluster, every master that holds groups, in two.
 
 Nothing is sent twice: the next measurement is worth more than a retry.
 """
@@ -58,17 +58,27 @@ def measure(context: Context) -> Flow[ServerState]:
     for partition in partitions:
         commands.append(("ZCOUNT", partition.expiry, "-inf", now))
         commands.append(("ZRANGE", partition.expiry, 0, 0, "WITHSCORES"))
+    cut = len(commands)
+    others = partitions[1:] if context.clustered else ()
+    for partition in others:
+        commands += (("EXISTS", partition.clock), ("INFO", "server"))  # the key leads to its master
     try:
         replies = yield Send(tuple(commands))
         answers = [replies[: len(asked)]]
-        for partition in partitions[1:] if context.clustered else ():
-            there: Command = ("EXISTS", partition.clock)  # leads the others to its master
-            answers.append((yield Send((*asked, there)))[: len(asked)])
+        known = {_fields(answers[0][-1]).get("run_id")}
+        elsewhere: list[Command] = []
+        for partition, reply in zip(others, replies[cut + 1 :: 2], strict=True):
+            name = _fields(reply).get("run_id")
+            if name not in known:
+                known.add(name)
+                elsewhere += (("EXISTS", partition.clock), *asked)
+        told = (yield Send(tuple(elsewhere))) if elsewhere else []
+        answers += [told[start + 1 : start + 1 + len(asked)] for start in range(0, len(told), len(asked) + 1)]
     except (ConnectionFailure, KeyweaveError):
         return ServerState(up=False)
     servers = _servers(answers)
     fullest = max(servers, key=_fullness)
-    keys, *expiry = replies[len(asked) :]
+    keys, *expiry = replies[len(asked) : cut]
     overdue, lag = _backlog(expiry, now)
     return ServerState(
         up=True,
