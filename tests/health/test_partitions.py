@@ -20,6 +20,7 @@ from keyweave.health.limits import Limits
 from keyweave.health.report import Health, PartitionFacts, Severity
 from keyweave.model.ids import ksuid
 from tests.partitioned.estate import Estate, estate, opened
+from tests.waiting import wait_until
 
 ACCOUNTS = [f"a{number}" for number in range(12)]
 
@@ -31,6 +32,8 @@ def full() -> Iterator[Estate]:
             world.account(name)
             world.store.deals.create(world.deal(f"{name}.open", name, code=f"c{name}"))
         world.store.deals.create(world.deal("over", "a1", state=estate().State.CLOSED))
+        # What is due is told by an estimate of the server's time.
+        wait_until(lambda: sum(each.due or 0 for each in examined(world).partitions) == 1)
         yield world
 
 

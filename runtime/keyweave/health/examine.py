@@ -16,8 +16,8 @@ from keyweave.health.connect import ELSEWHERE, ask_once, facts_in, lasting, ques
 from keyweave.health.diagnose import diagnose
 from keyweave.health.facts import ServerFacts
 from keyweave.health.limits import Limits
-from keyweave.health.report import Health, Master, PartitionFacts, SentinelAnswer
-from keyweave.keyspace.keys import Partition
+from keyweave.health.partitions import sizes_asked, sizes_in
+from keyweave.health.report import Health, Master, SentinelAnswer
 from keyweave.store.context import Context
 from keyweave.store.registry import FINGERPRINT
 
@@ -63,7 +63,7 @@ def examine(
     before, started = wall(), context.monotonic()
     asked = questions(context)
     more = tuple([command for _, command in _PROBES]) if probing else ()
-    sizes = _sizes_asked(context)
+    sizes = sizes_asked(context)
     sized = [command for _, commands in sizes for command in commands]
     replies = yield from ask_once(context, (*asked, *oldest, *schemas, *sized, *more))
     latency = context.monotonic() - started
@@ -102,7 +102,7 @@ def examine(
         server=facts,
         command_words=context.policy.command_words,
         sentinels=sentinels,
-        partitions=_sizes_in(context, sizes, told),
+        partitions=sizes_in(context, sizes, told),
     )
     limits = limits or Limits(grace=context.policy.grace_ms / 1000)
     if not context.clustered:
@@ -118,25 +118,6 @@ def examine(
     )
     masters = yield from all_masters(context, first, replies[2], wall)
     return with_masters(health, masters, limits, memory_budget)
-
-
-def _sizes_asked(context: Context) -> list[tuple[Partition, list[Command]]]:
-    """Return what is asked about partitions. What asks is imported only where a group has several: other probes do without."""
-    if all(context.keyspace.number(group) == 1 for group in context.package.groups):
-        return []
-    from keyweave.health.partitions import sizes_asked
-
-    return sizes_asked(context)
-
-
-def _sizes_in(
-    context: Context, asked: Sequence[tuple[Partition, list[Command]]], replies: Sequence[Reply]
-) -> tuple[PartitionFacts, ...]:
-    if not asked:
-        return ()
-    from keyweave.health.partitions import sizes_in
-
-    return sizes_in(context, asked, replies)
 
 
 def _elsewhere(replies: Sequence[Reply]) -> str | None:

@@ -1,31 +1,44 @@
-"""How much each partition of a group holds, where the group has several. Cardinalities only: no row is read."""
+"""How much each partition of a group holds, where the group has several. Cardinalities only: no row is read.
+
+What it needs is imported where there is such a group: probes and stores without one do without.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keyweave.effects import Command, Reply, ServerError
-from keyweave.health.report import PartitionFacts
-from keyweave.homes.home import has_homes, is_located
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity, View
 from keyweave.store.context import Context
 
+if TYPE_CHECKING:
+    from keyweave.health.report import PartitionFacts
 
-def sizes_asked(context: Context) -> list[tuple[Partition, list[Command]]]:
-    """Return the partitions of groups that have several, with what asks for their rows, due rows and homes."""
-    return [
-        (partition, [*_rows(context, partition), _due(context, partition), *_homes(context, partition)])
-        for partition in context.keyspace.partitions()
-        if context.keyspace.number(partition.group) > 1
-    ]
+
+def sizes_asked(context: Context, *, homes: bool = True) -> list[tuple[Partition, list[Command]]]:
+    """Return the partitions of groups that have several, with what asks for their rows and due rows, and for their `homes`."""
+    found = []
+    for partition in context.keyspace.partitions():
+        if context.keyspace.number(partition.group) > 1:
+            commands = [*_rows(context, partition), _due(context, partition)]
+            found.append((partition, commands + (_homes(context, partition) if homes else [])))
+    return found
 
 
 def sizes_in(
-    context: Context, asked: Sequence[tuple[Partition, list[Command]]], replies: Sequence[Reply]
+    context: Context,
+    asked: Sequence[tuple[Partition, list[Command]]],
+    replies: Sequence[Reply],
+    *,
+    homes: bool = True,
 ) -> tuple[PartitionFacts, ...]:
     """Return what the replies say of each partition. What a server refuses to say is None."""
+    if not asked:
+        return ()
+    from keyweave.health.report import PartitionFacts
+
     found, start = [], 0
     for partition, commands in asked:
         numbers = replies[start : start + len(commands)]
@@ -37,7 +50,7 @@ def sizes_in(
                 number=partition.index,
                 rows=_sum(numbers[:rows]) if rows else None,
                 due=_sum(numbers[rows : rows + 1]),
-                homes=_sum(numbers[rows + 1 :]),
+                homes=_sum(numbers[rows + 1 :]) if homes else None,
             )
         )
     return tuple(found)
@@ -65,6 +78,8 @@ def _due(context: Context, partition: Partition) -> Command:
 
 
 def _homes(context: Context, partition: Partition) -> list[Command]:
+    from keyweave.homes.home import has_homes, is_located
+
     found: list[Command] = []
     for entity in _entities(context, partition):
         names = ["", *[unique for unique in entity.uniques if has_homes(entity, unique)]]
