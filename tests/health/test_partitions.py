@@ -32,7 +32,7 @@ def full() -> Iterator[Estate]:
             world.account(name)
             world.store.deals.create(world.deal(f"{name}.open", name, code=f"c{name}"))
         world.store.deals.create(world.deal("over", "a1", state=estate().State.CLOSED))
-        # What is due is told by an estimate of the server's time.
+        # What is due is counted by an estimate of the server's time.
         wait_until(lambda: sum(each.due or 0 for each in examined(world).partitions) == 1)
         yield world
 
@@ -42,7 +42,7 @@ def examined(world: Estate) -> Health:
     return found
 
 
-def test_rows_due_rows_and_homes_are_told_by_partition(full: Estate) -> None:
+def test_rows_due_rows_and_homes_are_counted_by_partition(full: Estate) -> None:
     health = examined(full)
     assert [(each.group, each.number) for each in health.partitions] == [("deals", each) for each in range(8)]
     expected: Counter[int] = Counter()
@@ -117,14 +117,14 @@ def test_what_the_user_may_not_read_is_unknown(full: Estate) -> None:
     assert isinstance(effect, Send)
     replies = full.store._session.shell.channel.exchange(effect.commands)
     refused = ServerError("NOPERM this user has no permissions to run the 'hlen' command")
-    told = [
+    answers = [
         refused if command[0] in ("HLEN", "ZCARD") else reply
         for command, reply in zip(effect.commands, replies, strict=True)
     ]
     try:
         while True:
-            effect = flow.send(told)
-            told = full.store._session.shell.channel.exchange(effect.commands)  # type: ignore[union-attr]
+            effect = flow.send(answers)
+            answers = full.store._session.shell.channel.exchange(effect.commands)  # type: ignore[union-attr]
     except StopIteration as stop:
         health = stop.value
     assert {(each.rows, each.homes) for each in health.partitions} == {(None, None)}

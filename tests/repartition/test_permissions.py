@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -182,7 +182,7 @@ def use(stores: Harness) -> None:
     assert do(db.deals.find("da9")) is None
 
 
-def two_steps(tx: Any) -> Iterator[Any]:
+def two_steps(tx: Any) -> Generator[Any, Any, None]:
     row = yield tx.deals.get_for_update("da10")
     row.worth = 5
     yield tx.deals.save(row)

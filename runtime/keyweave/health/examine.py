@@ -73,7 +73,7 @@ def examine(
     now = micros_of(refusal)
     refusals = replies[len(replies) - len(more) :]
     del replies[len(replies) - len(more) :]
-    told = replies[len(replies) - len(sized) :]
+    numbers = replies[len(replies) - len(sized) :]
     del replies[len(replies) - len(sized) :]
     lags, prints = replies[len(asked) : -len(schemas)], replies[-len(schemas) :]
     facts = facts_in(replies[: len(asked)])
@@ -102,7 +102,7 @@ def examine(
         server=facts,
         command_words=context.policy.command_words,
         sentinels=sentinels,
-        partitions=sizes_in(context, sizes, told),
+        partitions=sizes_in(context, sizes, numbers),
     )
     limits = limits or Limits(grace=context.policy.grace_ms / 1000)
     if not context.clustered:

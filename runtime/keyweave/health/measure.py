@@ -82,8 +82,10 @@ def measure(context: Context) -> Flow[ServerState]:
             if name not in known:
                 known.add(name)
                 elsewhere += (("EXISTS", partition.clock), *asked)
-        told = (yield Send(tuple(elsewhere))) if elsewhere else []
-        answers += [told[start + 1 : start + 1 + len(asked)] for start in range(0, len(told), len(asked) + 1)]
+        there = (yield Send(tuple(elsewhere))) if elsewhere else []
+        answers += [
+            there[start + 1 : start + 1 + len(asked)] for start in range(0, len(there), len(asked) + 1)
+        ]
     except (ConnectionFailure, KeyweaveError):
         return ServerState(up=False)
     servers = _servers(answers)
