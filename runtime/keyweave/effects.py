@@ -60,15 +60,17 @@ Reply: TypeAlias = Any
 
 
 class Receipt:
-    """What became of the confirmation of a write whose effects belong to several callers.
+    """What became of the confirmation of writes, for the flow that sends them.
 
     Attributes:
-        unconfirmed: why a store with the option `durable` did not have it confirmed, in words; None if nothing was missing.
+        unconfirmed: why a store with the option `durable` did not have one of them confirmed, in words; None if nothing was missing.
+        share: of the time that is left, how much the confirmation may take: less than 1 where more has to be sent.
     """
 
-    __slots__ = ("unconfirmed",)
+    __slots__ = ("share", "unconfirmed")
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 1.0) -> None:
+        self.share: Final = share
         self.unconfirmed: str | None = None
 
 
@@ -86,6 +88,10 @@ class Send(msgspec.Struct, frozen=True, gc=False):
         meanwhile: what the flow can do while the server works. A shell calls it when the commands are sent, also if they have to
             wait for a connection, or not at all: the flow does later what was not done.
         receipt: notes whether they were confirmed, instead of the operation that sends them.
+        unconfirmed: why something that they need was not confirmed, in words; None if nothing was missing. They are not confirmed
+            either then. Without commands this alone is noted.
+        parts: what the flows of a durable store send that run at the same time, if `commands` are those of several: each has its
+            own `confirm`, `receipt` and `unconfirmed`.
     """
 
     commands: Sequence[Command]
@@ -93,6 +99,8 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     confirm: int = 0
     meanwhile: Callable[[], None] | None = None
     receipt: Receipt | None = None
+    unconfirmed: str | None = None
+    parts: Sequence[Send] = ()
 
 
 class Sleep:

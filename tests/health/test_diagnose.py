@@ -290,7 +290,7 @@ def test_findings_are_sorted_worst_first_and_each_has_what_why_and_action() -> N
 
 
 def test_every_finding_has_a_test() -> None:
-    names = ("test_diagnose.py", "test_restrictions.py", "test_sentinels.py")
+    names = ("test_diagnose.py", "test_partitions.py", "test_restrictions.py", "test_sentinels.py")
     texts = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names]
     tested = set(re.findall(r'"([a-z]+-[a-z-]+|loading)"', "".join(texts)))
     assert all_names() - tested - {"version-unproven"} == set()

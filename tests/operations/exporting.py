@@ -44,7 +44,10 @@ class Export:
 def living_stores(export: Export) -> Iterator[Any]:
     """A store that reports to `export`, and after at least one event of each metric."""
     options: dict[str, Any] = {"meter_provider": export.meters, "retention": {"TaskState": AT_ONCE}}
-    with harness("sync", "export", count=2, pool_size=4, pool_timeout=0.01, **options) as stores:
+    with (
+        harness("sync", "export", count=2, pool_size=4, pool_timeout=0.01, **options) as stores,
+        harness("sync", "parted", partitions={"execution": 4}, **options),
+    ):
         (limit,) = stores.send(("CONFIG", "GET", "maxmemory"))
         stores.send(("CONFIG", "SET", "maxmemory", MEMORY))
         try:

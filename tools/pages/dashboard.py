@@ -233,6 +233,23 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
         ),
     ),
     (
+        "Partitions",
+        (
+            Panel(
+                "Rows of a partition",
+                "Of groups with several partitions: the fullest one, and the mean. From twice the mean on they are uneven.",
+                ((f"max by (keyweave_group, keyweave_extent) (keyweave_partition_rows{_JOB})", "{{keyweave_extent}} {{keyweave_group}}"),),
+                width=12,
+            ),
+            Panel(
+                "Rows to sweep of a partition",
+                "Of groups with several partitions: the one with the most, and the mean.",
+                ((f"max by (keyweave_group, keyweave_extent) (keyweave_partition_overdue{_JOB})", "{{keyweave_extent}} {{keyweave_group}}"),),
+                width=12,
+            ),
+        ),
+    ),
+    (
         "Memory",
         (
             Panel(

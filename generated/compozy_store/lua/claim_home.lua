@@ -6,16 +6,17 @@
 --   1     clock      last revision of the home's partition, which epochs come from as well
 --   2     homes      hash of homes: name -> place and epoch
 --   3     schema     registry of the home's partition
---   4     changed    hash of what changed while rows are copied; left out where no doubling is known, like the arguments 5 to 7
+--   4     changed    hash of what changed while rows are copied; left out where no doubling is known, like the arguments 6 to 8
 --
 -- ARGV
 --   1     name       the key or unique value
 --   2     place      of the row: its partition among 1,024
 --   3     fenced     the home that is to be replaced: its partition refuses its epoch; empty for none
 --   4     until      server time in microseconds after which no home may be replaced, because the fence has a limited life
---   5     target     number of partitions that there will be, while they are doubled
---   6     has        what the partition has by then: `all` its rows, or `half`
---   7     noted      field of `changed` that stands for the home
+--   5     again      1 to write a home with this place again, so that what confirms writes confirms it; 0 not to
+--   6     target     number of partitions that there will be, while they are doubled
+--   7     has        what the partition has by then: `all` its rows, or `half`
+--   8     noted      field of `changed` that stands for the home
 --
 -- Replies
 --   HOME      home   place and epoch as they are from here on
@@ -93,11 +94,14 @@ local last, suffix, phase = parse_clock(redis.call('GET', KEYS[1]))
 if not last then
   return { 'CORRUPT', 1 }
 end
-if (phase or ARGV[5]) and is_outdated(phase, KEYS[3], ARGV[5], ARGV[6]) then
+if (phase or ARGV[6]) and is_outdated(phase, KEYS[3], ARGV[6], ARGV[7]) then
   return { 'SPLIT' }
 end
 local home = redis.call('HGET', KEYS[2], ARGV[1])
 if home and home ~= ARGV[3] then
+  if ARGV[5] == '1' and string.match(home, '^(%d+) ') == ARGV[2] then
+    redis.call('HSET', KEYS[2], ARGV[1], home)
+  end
   return { 'HOME', home }
 end
 if home and now > tonumber(ARGV[4]) then
@@ -112,6 +116,6 @@ redis.call('SET', KEYS[1], epoch .. suffix)
 home = ARGV[2] .. ' ' .. epoch
 redis.call('HSET', KEYS[2], ARGV[1], home)
 if phase == 'copy' then
-  redis.call('HSET', KEYS[4], ARGV[7], epoch)
+  redis.call('HSET', KEYS[4], ARGV[8], epoch)
 end
 return { 'HOME', home }

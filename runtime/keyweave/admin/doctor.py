@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keyweave.admin.examine import BudgetOption, examined_closely
-from keyweave.admin.probe import as_json
+from keyweave.admin.probe import as_json, partitions_text
 from keyweave.admin.target import (
     FOUND,
     EnvironmentOption,
@@ -84,6 +84,8 @@ def page(found: Health, on_this_server: Sequence[Level] = ()) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{name} at {found.address}")]
     if server.restrictions:
         parts.append(Text(f"restrictions: {server.restricted}"))
+    if found.partitions:
+        parts.append(Text(f"partitions: {partitions_text(found)}"))
     if not found.findings:
         parts.append(Text("No findings: the server is set up for primary data.", style="green"))
     parts += [_finding(finding) for finding in found.findings]

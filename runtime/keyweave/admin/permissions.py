@@ -28,6 +28,7 @@ FLOWS: Final = frozenset(
         "getrange",
         "hget",
         "hgetall",
+        "hlen",
         "hset",
         "hsetnx",
         "info",

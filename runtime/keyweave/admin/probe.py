@@ -18,7 +18,7 @@ import msgspec
 from keyweave.errors import KeyweaveError, StoreUnavailableError
 from keyweave.exchange.handshake import learn_numbers
 from keyweave.health.examine import examine
-from keyweave.health.report import Health, SentinelAnswer, Severity
+from keyweave.health.report import Health, PartitionFacts, SentinelAnswer, Severity
 from keyweave.health.sizes import read_size, size_text
 from keyweave.model.entity import Package
 from keyweave.opening.locate import locate
@@ -143,6 +143,8 @@ def as_json(health: Health) -> dict[str, Any]:
     """Return the stable shape that `--format json` prints: the fields of `Health`, and values derived from them."""
     fields: dict[str, Any] = msgspec.to_builtins(health)
     worst = health.worst.value if health.worst else None
+    if not health.partitions:
+        del fields["partitions"]
     return {**fields, "memory_share": health.memory_share, "worst": worst}
 
 
@@ -162,6 +164,8 @@ def lines(found: Health) -> list[str]:
         "schema": found.schema[:12],
         "findings": _findings(found),
     }
+    if found.partitions:
+        rows["partitions"] = partitions_text(found)
     if found.masters:
         rows = {"masters": _masters(found), **rows}
     name = f"{server.product or 'a server'} {server.version or ''}".strip()
@@ -175,6 +179,31 @@ def _masters(found: Health) -> str:
     serving = sum(master.serving for master in found.masters)
     several = f" in {partitions} partitions" if partitions > groups else ""
     return f"{len(found.masters)} with the {groups} groups of this namespace{several}, {serving} serving"
+
+
+def partitions_text(found: Health) -> str:
+    """Return what the partitions of each group with several hold, in a few words for any number of them."""
+    groups: dict[str, list[PartitionFacts]] = {}
+    for each in found.partitions:
+        groups.setdefault(each.group, []).append(each)
+    return "; ".join(_group_text(group, partitions) for group, partitions in groups.items())
+
+
+def _group_text(group: str, partitions: Sequence[PartitionFacts]) -> str:
+    parts = [f"{len(partitions)} of {group}"]
+    rows = [(each.rows, each.number) for each in partitions if each.rows is not None]
+    if len(rows) == len(partitions):
+        (least, first), (most, last) = min(rows), max(rows)
+        parts.append(
+            f"{sum(number for number, _ in rows):,} rows, {least:,} in {first} to {most:,} in {last}"
+        )
+    due = [(each.due, each.number) for each in partitions if each.due]
+    if due:
+        parts.append(f"{sum(number for number, _ in due):,} due, most in {max(due)[1]}")
+    homes = [each.homes for each in partitions if each.homes is not None]
+    if len(homes) == len(partitions):
+        parts.append(f"{sum(homes):,} homes")
+    return ", ".join(parts)
 
 
 def _memory(found: Health) -> str:

@@ -90,16 +90,16 @@ class Session:
         if entity is not None and self.context.unit is None:
             run = partial(self.shell.run, budget=self.context.policy.deadline)
         if self.context.durability is not None and self.context.unit is None:
-            run = self._confirming(run)
+            run = self._confirming(run, budget=entity is not None)
         if self.context.unit is None:
             run = renewing(run, self.shell, lease_of(self.context, entity is not None))
         return watched_run(run, self.context, entity)
 
-    def _confirming(self, run: Run) -> Run:
+    def _confirming(self, run: Run, *, budget: bool) -> Run:
         """Return a function that runs flows with their writes confirmed; a transaction writes in the flow of its store."""
 
         def confirming(flow: Flow[T], /, *about: str, until: float | None = None) -> Awaitable[T]:
-            return run(confirmed(self.context, flow, until), *about, until=until)
+            return run(confirmed(self.context, flow, until, budget=budget), *about, until=until)
 
         return confirming
 

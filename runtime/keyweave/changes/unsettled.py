@@ -12,9 +12,15 @@ from keyweave.changes.plan import Plan
 
 @dataclass(slots=True)
 class Fate:
-    """What became of a plan: None while that is not known. The errors of all rows of a plan share it."""
+    """What became of a plan. The errors of all rows of a plan share it.
+
+    Attributes:
+        applied: None while it is not known.
+        unconfirmed: why a durable store did not have it confirmed, in words; None if nothing was missing.
+    """
 
     applied: bool | None = None
+    unconfirmed: str | None = None
 
 
 @dataclass(slots=True)
@@ -29,6 +35,7 @@ class Unsettled:
         result: what the call returns if the plan was applied.
         fate: what became of the plan.
         durable: the level on which the write was to be confirmed; None: on none.
+        unconfirmed: why homes on which it rests were not confirmed, in words; None if nothing was missing.
     """
 
     plan: Plan
@@ -38,6 +45,7 @@ class Unsettled:
     result: Any = None
     fate: Fate = field(default_factory=Fate)
     durable: str | None = None
+    unconfirmed: str | None = None
 
 
 class Settled(NamedTuple):

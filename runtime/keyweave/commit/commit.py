@@ -7,12 +7,12 @@ from datetime import datetime
 from itertools import repeat
 from typing import Any, Final
 
-from keyweave.changes.answer import Applied, Guard, Refusal, Status, elsewhere
+from keyweave.changes.answer import Applied, Guard, Outcome, Refusal, Status, elsewhere
 from keyweave.changes.change import Change
 from keyweave.changes.plan import Plan
 from keyweave.commit.compose import Watched, plan_of, row_guard_of
 from keyweave.document.codec import Prepared
-from keyweave.effects import ConnectionFailure, Flow, Sleep
+from keyweave.effects import ConnectionFailure, Flow, Receipt, Send, Sleep
 from keyweave.errors import (
     ConflictError,
     KeyweaveError,
@@ -23,8 +23,8 @@ from keyweave.errors import (
 )
 from keyweave.exchange.apply import Begun, Sending, Trailer, apply, apply_each, begin
 from keyweave.exchange.together import caught, together
-from keyweave.homes.claim import claim, leave
-from keyweave.homes.home import Home, Homed, arriving, is_located, leaving, not_after, place_in
+from keyweave.homes.claim import claim, keep, keep_beside, leave, receipt_of
+from keyweave.homes.home import Home, Homed, arriving, is_located, leaving, not_after, place_in, staying
 from keyweave.homes.misplaced import remove_misplaced
 from keyweave.model.entity import Entity
 from keyweave.model.moment import from_micros_all
@@ -86,6 +86,9 @@ def commit(
     if isinstance(outcome, Applied):
         remember_writes(context, changes, outcome, plan.op)
         if resumed and context.homing:
+            receipt = Receipt() if context.durability is not None else None
+            yield from together(context, _kept(context, changes, receipt, keep_beside))
+            yield from _report(receipt, trailer)
             yield from leave(context, [thing for change in changes for thing in leaving(change)])
         return None
     if resumed and outcome.status in _OUTDATED_HOMES:
@@ -145,7 +148,7 @@ def _commit_homed(
     trailer: Trailer | None,
 ) -> Flow[Refusal | None]:
     """Do what `commit` does where keys and unique values have homes: they are there before the rows, and leave after them."""
-    things = _arriving(changes)
+    things = homes_before(changes)
     refused_at = [0] * len(things)
     partition = context.partition(changes[0].entity if changes else watched[0][0])
     for change in changes:
@@ -155,41 +158,46 @@ def _commit_homed(
     for attempt in range(context.policy.attempts):
         # The plan rests on homes that are read after this moment, so their fences outlive it.
         until = not_after(context, partition)
+        receipt = receipt_of(context) if not sweeping else None
         homes = yield from together(
             context,
             [
-                claim(context, thing, place, epoch)
+                claim(context, thing, place, epoch, receipt)
                 for (thing, _, place), epoch in zip(things, refused_at, strict=True)
             ],
         )
         refusal = yield from _elsewhere(context, changes, things, homes, with_document)
         if refusal is not None:
             return refusal
+        if context.doubling is not None:  # nothing may be written when what it believes is outdated
+            yield from together(context, _kept(context, changes, receipt, keep))
         begun = begin(context, partition)
         plan = plan_of(context, changes, watched, begun)
         if things:
             begun.until = until
+        if receipt is not None:
+            begun.unconfirmed = receipt.unconfirmed
+            receipt = Receipt()
         for (thing, key, _), home in zip(things, homes, strict=True):
             plan.guard_unfenced(thing.entity, thing.unique, thing.value, home.epoch, key)
         if with_document:
             plan.show_on_refusal(changes[0].entity, changes[0].key)
         try:
-            outcome = yield from apply(context, plan, trailer, repeatable=sweeping, begun=begun)
+            outcome = yield from _beside(
+                context,
+                apply(context, plan, trailer, repeatable=sweeping, begun=begun),
+                _kept(context, changes, receipt, keep_beside) if context.doubling is None else [],
+            )
         except OutcomeUnknownError as error:
             _describe(error, changes)
             raise
         if isinstance(outcome, Applied):
-            if isinstance(trailer, Sending):
-                trailer.fate.applied = True
+            yield from _report(receipt, trailer)
             remember_writes(context, changes, outcome, plan.op)
             yield from leave(context, [thing for change in changes for thing in leaving(change)])
             return None
         if outcome.status is Status.FENCED:
-            fenced = (outcome.guard.detail, outcome.guard.key)
-            refused_at = [
-                home.epoch if (thing.unique, key) == fenced else epoch
-                for (thing, key, _), home, epoch in zip(things, homes, refused_at, strict=True)
-            ]
+            refused_at = _refused_epochs(outcome, things, homes, refused_at)
         elif outcome.status is not Status.LATE:
             return outcome
         _forget_attempt(trailer)
@@ -204,7 +212,18 @@ def _commit_homed(
     )
 
 
-def _arriving(changes: list[Change]) -> list[tuple[Homed, str, int]]:
+def _refused_epochs(
+    refusal: Refusal, things: list[tuple[Homed, str, int]], homes: list[Home], before: list[int]
+) -> list[int]:
+    """Return the highest epoch that is known to be refused for each of `things`, after a refusal that is about one of them."""
+    fenced = (refusal.guard.detail, refusal.guard.key)
+    return [
+        home.epoch if (thing.unique, key) == fenced else epoch
+        for (thing, key, _), home, epoch in zip(things, homes, before, strict=True)
+    ]
+
+
+def homes_before(changes: list[Change]) -> list[tuple[Homed, str, int]]:
     """Return what needs a home before changes are made, with the key and the place of its row."""
     return [
         (thing, change.key, place_in(change.entity, change.prepared.snapshot))
@@ -212,6 +231,42 @@ def _arriving(changes: list[Change]) -> list[tuple[Homed, str, int]]:
         if change.prepared is not None
         for thing in arriving(change)
     ]
+
+
+def _kept(
+    context: Context,
+    changes: Sequence[Change],
+    receipt: Receipt | None,
+    flow: Callable[[Context, Homed, int, Receipt], Flow[None]],
+) -> list[Flow[None]]:
+    """Return what a durable store runs to have the homes confirmed that rows need and do not claim."""
+    if receipt is None:
+        return []
+    return [
+        flow(context, thing, place_in(change.entity, change.prepared.snapshot), receipt)
+        for change in changes
+        if change.prepared is not None
+        for thing in staying(change)
+    ]
+
+
+def _beside(context: Context, applied: Flow[Outcome], others: list[Flow[None]]) -> Flow[Outcome]:
+    """Return the outcome of a plan that is applied at the same time as other flows run."""
+    if not others:
+        return (yield from applied)
+    flows: list[Flow[Any]] = [applied, *others]
+    outcome: Outcome = (yield from together(context, flows))[0]
+    return outcome
+
+
+def _report(receipt: Receipt | None, trailer: Trailer | None) -> Flow[None]:
+    """Let the operation know what of the homes of an applied plan was not confirmed, or all callers that share the plan."""
+    missing = receipt.unconfirmed if receipt is not None else None
+    if isinstance(trailer, Sending):
+        trailer.receipt.unconfirmed = trailer.receipt.unconfirmed or missing
+        trailer.fate.applied, trailer.fate.unconfirmed = True, trailer.receipt.unconfirmed
+    elif missing is not None:
+        yield Send((), unconfirmed=missing)
 
 
 def _forget_attempt(trailer: Trailer | None) -> None:

@@ -51,6 +51,7 @@ class Begun(msgspec.Struct, gc=False):
         until: the server's time, in microseconds, after which it must not be applied.
         renew: whether it is to extend the life of the ledger.
         reply: the reply to the first try, or the failure of the connection.
+        unconfirmed: why homes on which the plan rests were not confirmed, in words; None if nothing was missing.
     """
 
     op: str
@@ -58,6 +59,7 @@ class Begun(msgspec.Struct, gc=False):
     until: int
     renew: bool
     reply: Reply | ConnectionFailure = None
+    unconfirmed: str | None = None
 
 
 def begin(context: Context, partition: Partition) -> Begun:
@@ -216,7 +218,11 @@ def _finish(
             raise
         level = context.durability
         unsettled = Unsettled(
-            plan, state.ticket, state.until, durable=level.level if level is not None else None
+            plan,
+            state.ticket,
+            state.until,
+            durable=level.level if level is not None else None,
+            unconfirmed=state.unconfirmed,
         )
         raise _outcome_unknown(context, error, unsettled) from error
     finally:
@@ -238,9 +244,10 @@ class Attempt:
         until: the server's time, in microseconds, after which it must not be applied.
         sent: whether a try may have been applied, and none was answered.
         script: the script that applies it.
+        unconfirmed: as in `Begun`.
     """
 
-    __slots__ = ("plan", "renew", "script", "sent", "ticket", "until")
+    __slots__ = ("plan", "renew", "script", "sent", "ticket", "unconfirmed", "until")
 
     def __init__(self, context: Context, plan: Plan, begun: Begun | None = None) -> None:
         begun = begun or begin(context, plan.partition)
@@ -249,6 +256,7 @@ class Attempt:
         self.ticket = begun.ticket
         self.renew: Final = begun.renew
         self.until = begun.until
+        self.unconfirmed: Final = begun.unconfirmed
         self.sent = False
         if context.doubling is not None:
             plan.guard_share(context.share_of(plan.partition))
@@ -289,12 +297,14 @@ def _answer(
             if first is not None:
                 earlier, first = first, None
                 reply = _what_came(earlier)
-            elif trailer is None and not more:
+            elif trailer is None and not more and state.unconfirmed is None:
                 (reply,) = yield Send((state.command(context, verb, text),), None, confirm, meanwhile)
             else:
                 command, last = state.command(context, verb, text), trailer.commands if trailer else ()
                 receipt = trailer.receipt if isinstance(trailer, Sending) else None
-                reply, *replies = yield Send((command, *more, *last), None, confirm, meanwhile, receipt)
+                reply, *replies = yield Send(
+                    (command, *more, *last), None, confirm, meanwhile, receipt, state.unconfirmed
+                )
                 if trailer is not None:
                     trailer.replies = replies[len(more) :]
         except ConnectionFailure as failure:
@@ -328,7 +338,7 @@ def _answer(
                 error = refusal_error(context, reply)
                 if reply.code not in TRANSIENT:
                     if state.sent:
-                        return (yield from _earlier_answer(context, state, error, confirm))
+                        return (yield from _earlier_answer(context, state, error, confirm, trailer))
                     raise error
         backoff = backoff or Backoff(context)
         yield from backoff.pause(error)
@@ -385,11 +395,19 @@ def _replayed(context: Context, state: Attempt, reply: list[Any]) -> Sequence[An
 
 
 def _earlier_answer(
-    context: Context, state: Attempt, error: KeyweaveError, confirm: int
+    context: Context, state: Attempt, error: KeyweaveError, confirm: int, trailer: Trailer | None
 ) -> Flow[Sequence[Any]]:
     """Return the answer of an earlier try after a later one was refused; raise the refusal when none was applied."""
+    receipt = trailer.receipt if isinstance(trailer, Sending) else None
     try:
-        reply = yield from recall(context, state.plan.partition, state.ticket, confirm=confirm > 0)
+        reply = yield from recall(
+            context,
+            state.plan.partition,
+            state.ticket,
+            confirm=confirm > 0,
+            receipt=receipt,
+            unconfirmed=state.unconfirmed,
+        )
     except KeyweaveError:
         raise error from None
     if reply[0] == b"REPLAYED":

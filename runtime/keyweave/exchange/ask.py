@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError, Sleep, Word
+from keyweave.effects import Command, ConnectionFailure, Flow, Receipt, Reply, Send, ServerError, Sleep, Word
 from keyweave.errors import (
     AuthenticationError,
     CorruptDocumentError,
@@ -192,12 +192,14 @@ def ask(
     *,
     tolerated: frozenset[str] = frozenset(),
     confirm: int = 0,
+    receipt: Receipt | None = None,
+    unconfirmed: str | None = None,
 ) -> Flow[list[Reply]]:
     """Send commands that may be repeated, and return their replies.
 
     Args:
         tolerated: codes of error replies that are returned among the replies, as `ServerError`.
-        confirm: how many of the commands write rows; see `Send`.
+        confirm: how many of the commands write rows; see `Send`, also for `receipt` and `unconfirmed`.
 
     Raises:
         StoreUnavailableError: or a subclass, when the deadline has passed or the refusal is final.
@@ -213,7 +215,7 @@ def ask(
         sent, parts = bounded(context, commands)
     while True:
         try:
-            replies: list[Reply] = yield Send(sent, None, confirm)
+            replies: list[Reply] = yield Send(sent, None, confirm, None, receipt, unconfirmed)
         except ConnectionFailure as failure:
             error = failure_error(context, failure)
         else:
@@ -237,20 +239,30 @@ def _joined(replies: list[Reply], parts: list[int]) -> list[Reply]:
 
 
 def ask_script(
-    context: Context, name: str, keys: tuple[Word, ...], arguments: tuple[Word, ...]
+    context: Context,
+    name: str,
+    keys: tuple[Word, ...],
+    arguments: tuple[Word, ...],
+    receipt: Receipt | None = None,
 ) -> Flow[Reply]:
     """Run a script that only reads, or that may run twice, and return its reply.
+
+    Args:
+        receipt: what notes whether a durable store has it confirmed; None: it is not.
 
     Raises:
         StoreUnavailableError: or a subclass.
         CorruptDocumentError: a key has the wrong type.
     """
-    replies = yield from ask_scripts(context, name, ((keys, arguments),))
+    replies = yield from ask_scripts(context, name, ((keys, arguments),), receipt)
     return replies[0]
 
 
 def ask_scripts(
-    context: Context, name: str, calls: tuple[tuple[tuple[Word, ...], tuple[Word, ...]], ...]
+    context: Context,
+    name: str,
+    calls: tuple[tuple[tuple[Word, ...], tuple[Word, ...]], ...],
+    receipt: Receipt | None = None,
 ) -> Flow[list[Reply]]:
     """Run a script once for each of `calls` (keys, arguments) in one pipeline; see `ask_script`."""
     script = context.scripts[name]
@@ -263,7 +275,9 @@ def ask_scripts(
 
             bounded(context, commands)
         try:
-            replies: list[Reply] = yield Send(commands)
+            replies: list[Reply] = yield Send(
+                commands, None, len(commands) if receipt is not None else 0, None, receipt
+            )
         except ConnectionFailure as failure:
             error = failure_error(context, failure)
         else:

@@ -3,6 +3,9 @@
 Only the flows of a store with the option `durable` run inside `confirmed`. Flows say which of the commands that they send
 write rows (`Send.confirm`), and know nothing else of durability. An operation goes on to its end when a write of it was not
 confirmed, so that the error has its result.
+
+A row of one partition may need entries of another one, its homes. They are confirmed before the row is written: what a server
+loses when it fails is then never something that an acknowledged row needs.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ _RESERVE: Final = 0.1
 _MOST_RESERVED: Final = 0.25
 """The share of the time left, and the seconds at most, that are kept for the reply and for what follows it."""
 
-_WROTE: Final = frozenset({b"OK", b"NEVER"})
+_WROTE: Final = frozenset({b"OK", b"NEVER", b"HOME"})
 """First words of the replies of scripts that have written."""
 
 _JOINING: Final = 2.0
@@ -40,22 +43,23 @@ _RUN_ID: Final = re.compile(rb"(?m)^run_id:(\w+)")
 _TOLERATED: Final = frozenset({"ERR", "NOPERM"})
 
 
-def confirmed(context: Context, flow: Flow[T], until: float | None = None) -> Flow[T]:
+def confirmed(context: Context, flow: Flow[T], until: float | None = None, *, budget: bool = True) -> Flow[T]:
     """Run an operation of a store with the option `durable`, and have every write of it confirmed.
 
     Args:
         until: the monotonic time at which the operation's budget ends; by default the policy's `deadline` from now on.
+        budget: whether the operation has one. If not, each exchange has the policy's `deadline`.
 
     Raises:
         DurabilityError: a write was not confirmed in time. Its `result` is what the operation returned.
         ConfigurationError: the server cannot confirm writes on this level; nothing was written.
     """
-    end = context.monotonic() + context.policy.deadline if until is None else until
+    end = context.monotonic() + context.policy.deadline if until is None and budget else until
     level = context.durability
     return flow if level is None else _confirmed(context, level, flow, end)
 
 
-def _confirmed(context: Context, level: Durability, flow: Flow[T], end: float) -> Flow[T]:
+def _confirmed(context: Context, level: Durability, flow: Flow[T], end: float | None) -> Flow[T]:
     lacking: str | None = None
     answer: Any = None
     failure: BaseException | None = None
@@ -68,15 +72,17 @@ def _confirmed(context: Context, level: Durability, flow: Flow[T], end: float) -
                 break
             answer = failure = None
             waits = type(effect) is Send and effect.confirm > 0
+            if type(effect) is Send and not waits:
+                lacking = lacking or _note(effect)
+                if not effect.commands:
+                    answer = []
+                    continue
             if waits and level not in context.state.confirmable:
                 yield from require_confirmable(context, level)
             try:
                 if type(effect) is Send and waits:
                     answer, reason = yield from _exchange(context, level, effect, end)
-                    if effect.receipt is not None:
-                        effect.receipt.unconfirmed = reason
-                    else:
-                        lacking = lacking or reason
+                    lacking = lacking or reason
                 else:
                     answer = yield effect
             except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it
@@ -100,23 +106,77 @@ def unconfirmed(context: Context, lacking: str, result: Any) -> DurabilityError:
 
 
 def _exchange(
-    context: Context, level: Durability, effect: Send, end: float
+    context: Context, level: Durability, effect: Send, end: float | None
 ) -> Flow[tuple[list[Reply], str | None]]:
-    """Send commands with the confirmation; return their replies, and in words what was missing if it failed."""
-    left = end - context.monotonic()
-    wait = left - min(left * _RESERVE, _MOST_RESERVED)
-    cut = effect.confirm
-    commands = (*effect.commands[:cut], level.command(int(wait * 1000)), *effect.commands[cut:])
+    """Send commands with the confirmation; return their replies, and in words what was missing if no receipt notes that."""
+    left = context.policy.deadline if end is None else end - context.monotonic()
+    parts = effect.parts or (effect,)
+    wait = (left - min(left * _RESERVE, _MOST_RESERVED)) * min(map(_share, parts))
+    commands, places = _with_confirmations(context, effect, level.command(int(wait * 1000)))
     replies: list[Reply] = yield Send(commands, max(left, 0.001), 0, effect.meanwhile)
-    reply = replies.pop(cut)
-    if level.confirmed(reply) or not any(map(_wrote, replies[:cut])):
-        return replies, None
-    if type(reply) is not ServerError:
-        return replies, level.missing(reply)
-    if reply.code == "UNBLOCKED":
-        # The primary became a replica meanwhile. The write may be lost, so it is sent again with the same ticket.
+    confirmations = [replies.pop(place) for place in reversed(places)]
+    lacking: str | None = None
+    start = 0
+    for part in parts:
+        lacking = lacking or _note(part)
+        if part.confirm:
+            confirmation = confirmations.pop() if len(confirmations) > 1 else confirmations[0]
+            wrote = any(map(_wrote, replies[start : start + part.confirm]))
+            reason = (_missing(context, level, confirmation) or part.unconfirmed) if wrote else None
+            if part.receipt is None:
+                lacking = lacking or reason
+            else:
+                part.receipt.unconfirmed = part.receipt.unconfirmed or reason
+        start += len(part.commands)
+    return replies, lacking
+
+
+def _note(part: Send) -> str | None:
+    """Return what a flow wants to be known in addition: something that was not confirmed."""
+    notes = [each.unconfirmed for each in part.parts or (part,) if not each.commands]
+    return next(filter(None, notes), None)
+
+
+def _share(part: Send) -> float:
+    """Return how much of the time that is left the confirmation of a part may take."""
+    return part.receipt.share if part.receipt is not None and part.confirm else 1.0
+
+
+def _with_confirmations(
+    context: Context, effect: Send, confirmation: Command
+) -> tuple[list[Command], list[int]]:
+    """Return commands with what confirms their writes, and where that is.
+
+    One server answers once for all of them. A cluster is asked behind the writes of each part, and sends it to each master once.
+    """
+    commands: list[Command] = []
+    places: list[int] = []
+    parts = effect.parts or (effect,)
+    last = max([number for number, part in enumerate(parts) if part.confirm], default=-1)
+    for number, part in enumerate(parts):
+        commands += part.commands[: part.confirm]
+        if number == last or (context.clustered and part.confirm):
+            places.append(len(commands))
+            commands.append(confirmation)
+        commands += part.commands[part.confirm :]
+    # A doubling of partitions asks for their state behind everything else.
+    commands += effect.commands[len(commands) - len(places) :]
+    return commands, places
+
+
+def _missing(context: Context, level: Durability, confirmation: Reply) -> str | None:
+    """Return in words what the reply to WAIT or WAITAOF says is missing; None if it confirms.
+
+    Raises:
+        ConnectionFailure: the primary became a replica meanwhile. What it wrote may be lost, so it has to be sent again.
+    """
+    if level.confirmed(confirmation):
+        return None
+    if type(confirmation) is not ServerError:
+        return level.missing(confirmation)
+    if confirmation.code == "UNBLOCKED":
         raise ConnectionFailure("closed", f"the server at {context.address} became a replica", sent=True)
-    return replies, reply.message
+    return confirmation.message
 
 
 def _wrote(reply: Reply) -> bool:

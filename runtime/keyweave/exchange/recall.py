@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from keyweave.changes.answer import Ticket
-from keyweave.effects import Command, Flow, Reply
+from keyweave.effects import Command, Flow, Receipt, Reply
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
@@ -14,11 +14,20 @@ _LEDGER_LIFE: Final = 86_400_000
 """Milliseconds for which the scripts keep a ledger after a renewal."""
 
 
-def recall(context: Context, partition: Partition, ticket: Ticket, *, confirm: bool = True) -> Flow[Reply]:
+def recall(
+    context: Context,
+    partition: Partition,
+    ticket: Ticket,
+    *,
+    confirm: bool = True,
+    receipt: Receipt | None = None,
+    unconfirmed: str | None = None,
+) -> Flow[Reply]:
     """Return the reply of the script `outcome` for a plan. If the plan was not applied, it never will be.
 
     Args:
         confirm: whether a store with the option `durable` has the reply confirmed.
+        receipt: as in `Send`, like `unconfirmed`.
 
     Raises:
         StoreUnavailableError: or a subclass.
@@ -28,7 +37,8 @@ def recall(context: Context, partition: Partition, ticket: Ticket, *, confirm: b
     if context.durability is None or not confirm:
         return (yield from ask_script(context, "outcome", (key,), arguments))
     call: Command = ("EVAL", context.scripts["outcome"].text, 1, key, *arguments)
-    reply, _ = yield from ask(context, (call, renewal(partition, ticket)), confirm=2)
+    commands = (call, renewal(partition, ticket))
+    reply, _ = yield from ask(context, commands, confirm=2, receipt=receipt, unconfirmed=unconfirmed)
     return reply
 
 

@@ -23,7 +23,7 @@ def together(context: Context, flows: Iterable[Flow[T]]) -> Flow[list[T]]:
     """Run flows at the same time and return their results in order. If one of them fails, the others are given up.
 
     Args:
-        context: of the flows. With the option `durable` each write is sent alone, with what confirms it.
+        context: of the flows.
         flows: that do not depend on each other. At most 512 of them run at once.
     """
     every = list(flows)
@@ -62,7 +62,7 @@ class _Band:
     def __init__(
         self, context: Context, queues: Sequence[Sequence[Generator[Effect, Any, Any]]], each: int, most: int
     ) -> None:
-        self._alone: Final = context.durability is not None
+        self._durable: Final = context.durability is not None
         self._monotonic: Final = context.monotonic
         self._flows: Final = [flow for queue in queues for flow in queue]
         self._queue: Final = [number for number, queue in enumerate(queues) for _ in queue]
@@ -118,11 +118,7 @@ class _Band:
         if call is not None:
             yield from self._carry_out(call)
             return
-        sends = {
-            number: effect
-            for number, effect in self._effects.items()
-            if type(effect) is Send and not (self._alone and effect.confirm)
-        }
+        sends = {number: effect for number, effect in self._effects.items() if type(effect) is Send}
         if sends:
             yield from self._send(sends)
             return
@@ -145,9 +141,13 @@ class _Band:
         commands: list[Command] = []
         for each in sends.values():
             commands += each.commands
-        limits = [each.within for each in sends.values() if each.within is not None]
+        within = min([each.within for each in sends.values() if each.within is not None], default=None)
+        joined = Send(commands, within)
+        if self._durable:
+            parts = [part for each in sends.values() for part in each.parts or (each,)]
+            joined = Send(commands, within, max(part.confirm for part in parts), parts=parts)
         try:
-            replies = yield Send(commands, min(limits, default=None))
+            replies = yield joined
         except ConnectionFailure as failure:
             self._share_failure(sends, failure)
             return

@@ -58,6 +58,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     rules_server.replicas,
     rules_data.sweeping,
     rules_data.schema,
+    rules_data.uneven,
     rules_server.tls,
     rules_server.clock,
     rules_server.hidden,

@@ -16,6 +16,7 @@ from keyweave.health.connect import ELSEWHERE, ask_once, facts_in, lasting, ques
 from keyweave.health.diagnose import diagnose
 from keyweave.health.facts import ServerFacts
 from keyweave.health.limits import Limits
+from keyweave.health.partitions import sizes_asked, sizes_in
 from keyweave.health.report import Health, Master, SentinelAnswer
 from keyweave.store.context import Context
 from keyweave.store.registry import FINGERPRINT
@@ -38,7 +39,9 @@ def examine(
     sentinels: tuple[SentinelAnswer, ...] = (),
     wall: Callable[[], float] = time.time,
 ) -> Flow[Health]:
-    """Examine the server and the namespace, in one exchange if `database` is None; on a cluster with one more for each other group. Nothing is retried: a probe reports the state as it is now.
+    """Examine the server and the namespace, in one exchange if `database` is None; on a cluster with two more for the other masters.
+
+    Nothing is retried: a probe reports the state as it is now.
 
     Args:
         memory_budget: bytes that the data may take; the server's own limit by default.
@@ -60,7 +63,9 @@ def examine(
     before, started = wall(), context.monotonic()
     asked = questions(context)
     more = tuple([command for _, command in _PROBES]) if probing else ()
-    replies = yield from ask_once(context, (*asked, *oldest, *schemas, *more))
+    sizes = sizes_asked(context)
+    sized = [command for _, commands in sizes for command in commands]
+    replies = yield from ask_once(context, (*asked, *oldest, *schemas, *sized, *more))
     latency = context.monotonic() - started
     refusal = replies[1]
     if isinstance(refusal, ServerError):
@@ -68,6 +73,8 @@ def examine(
     now = micros_of(refusal)
     refusals = replies[len(replies) - len(more) :]
     del replies[len(replies) - len(more) :]
+    numbers = replies[len(replies) - len(sized) :]
+    del replies[len(replies) - len(sized) :]
     lags, prints = replies[len(asked) : -len(schemas)], replies[-len(schemas) :]
     facts = facts_in(replies[: len(asked)])
     if facts.refusal is None:
@@ -95,6 +102,7 @@ def examine(
         server=facts,
         command_words=context.policy.command_words,
         sentinels=sentinels,
+        partitions=sizes_in(context, sizes, numbers),
     )
     limits = limits or Limits(grace=context.policy.grace_ms / 1000)
     if not context.clustered:

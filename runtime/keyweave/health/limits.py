@@ -28,6 +28,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         grace: seconds after its deadline at which the server frees a document by itself and leaves its index entries.
         replica_bytes: bytes that a replica may be behind.
         replica_silence: seconds for which a replica may confirm nothing, or a primary may send nothing.
+        uneven: how many times the rows of an average partition of its group a partition may have. From twice on, at least half of what the
+            partitions could do waits for one of them, and doubling their number does not help: its rows have few values.
+        uneven_rows: rows that a partition has at least where that matters: fewer are no load for any server.
     """
 
     clock_skew: float = 1.0
@@ -35,3 +38,5 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     grace: float = 86_400.0
     replica_bytes: int = 64 * 1024 * 1024
     replica_silence: int = 10
+    uneven: float = 2.0
+    uneven_rows: int = 100_000

@@ -6,11 +6,12 @@ Imported where a store is on a cluster: probes of one server do without.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from itertools import chain
+from typing import Any, Final
 
 import msgspec
 
-from keyweave.effects import Flow, Reply, ServerError
+from keyweave.effects import Command, Flow, Reply, ServerError
 from keyweave.exchange.ask import refusal_error
 from keyweave.exchange.deadline import micros_of
 from keyweave.health.connect import ask_once, facts_in, questions, skew
@@ -30,6 +31,8 @@ def all_masters(
 ) -> Flow[tuple[Master, ...]]:
     """Return the masters that hold groups, in the order of the groups. One that holds several is there once.
 
+    One exchange finds out which master holds each partition, a second one examines those that are not `first`.
+
     Args:
         first: the master of the first group, which is examined already.
         info: its reply to INFO.
@@ -39,29 +42,52 @@ def all_masters(
         StoreUnavailableError: or a subclass: a master does not answer.
     """
     partitions = context.keyspace.partitions()
-    found = {server_id(info) or first.groups[0]: first}
-    for partition in partitions[1:]:
-        before, started = wall(), context.monotonic()
-        replies = yield from ask_once(context, questions(context, partition))
-        latency = context.monotonic() - started
-        if isinstance(replies[1], ServerError):
-            raise refusal_error(context, replies[1])
-        name = server_id(replies[2]) or partition.group
-        if name in found:
-            groups = tuple(dict.fromkeys((*found[name].groups, partition.group)))
-            held = found[name].partitions
-            held = held | {partition.group: (*held.get(partition.group, ()), partition.index)}
-            found[name] = msgspec.structs.replace(found[name], groups=groups, partitions=held)
-            continue
-        facts = facts_in(replies)
-        found[name] = Master(
-            groups=(partition.group,),
-            partitions={partition.group: (partition.index,)},
-            serving=not isinstance(replies[0], ServerError) and not isinstance(replies[3], ServerError),
-            clock_skew=skew(micros_of(replies[1]) / 1_000_000, before, before + latency),
-            server=msgspec.structs.replace(facts, restrictions=first.server.restrictions),
+    first_id = server_id(info) or first.groups[0]
+    held: dict[str, list[Partition]] = {first_id: [partitions[0]]}
+    for partition, name in zip(partitions[1:], (yield from servers(context, partitions[1:])), strict=True):
+        held.setdefault(name or partition.group, []).append(partition)
+    others = [name for name in held if name != first_id]
+    asked = [questions(context, held[name][0]) for name in others]
+    before, started = wall(), context.monotonic()
+    replies = (yield from ask_once(context, tuple(chain(*asked)))) if asked else []
+    latency = context.monotonic() - started
+    found = [msgspec.structs.replace(first, **_holding(held[first_id]))]
+    for name, commands in zip(others, asked, strict=True):
+        answers, replies = replies[: len(commands)], replies[len(commands) :]
+        if isinstance(answers[1], ServerError):
+            raise refusal_error(context, answers[1])
+        facts = facts_in(answers)
+        found.append(
+            Master(
+                **_holding(held[name]),
+                serving=not isinstance(answers[0], ServerError) and not isinstance(answers[3], ServerError),
+                clock_skew=skew(micros_of(answers[1]) / 1_000_000, before, before + latency),
+                server=msgspec.structs.replace(facts, restrictions=first.server.restrictions),
+            )
         )
-    return tuple(found.values())
+    return tuple(found)
+
+
+def servers(context: Context, partitions: Sequence[Partition]) -> Flow[list[str | None]]:
+    """Return the id of the server that holds each partition, in one exchange; None where that is not known."""
+    if not partitions:
+        return []
+    asked: list[Command] = [
+        command for each in partitions for command in (("EXISTS", each.clock), ("INFO", "server"))
+    ]
+    replies = yield from ask_once(context, tuple(asked))
+    return [
+        None if isinstance(there, ServerError) else server_id(info)
+        for there, info in zip(replies[0::2], replies[1::2], strict=True)
+    ]
+
+
+def _holding(partitions: Sequence[Partition]) -> dict[str, Any]:
+    """Return the groups and partitions of a master as `Master` has them."""
+    numbers: dict[str, tuple[int, ...]] = {}
+    for each in partitions:
+        numbers[each.group] = (*numbers.get(each.group, ()), each.index)
+    return {"groups": tuple(numbers), "partitions": numbers}
 
 
 def held_by(context: Context, master: Master) -> Partition:

@@ -1,4 +1,4 @@
-"""Measures the server and the backlog of the sweepers in one round trip, for gauges. On a cluster, every master that holds groups.
+"""Measures the server and the backlog of the sweepers in one round trip, for gauges. On a cluster, every master that holds groups, in two.
 
 Nothing is sent twice: the next measurement is worth more than a retry.
 """
@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keyweave.effects import Command, ConnectionFailure, Flow, Reply, Send, ServerError
 from keyweave.errors import AuthenticationError, KeyweaveError
 from keyweave.exchange.deadline import estimated_time
+from keyweave.health.partitions import sizes_asked, sizes_in
 from keyweave.store.context import Context
+
+if TYPE_CHECKING:
+    from keyweave.health.report import PartitionFacts
 
 _SECTIONS = ("memory", "stats", "clients", "persistence")
 
@@ -30,6 +34,7 @@ class ServerState:
         durable: whether each keeps an append-only file and its last write to it succeeded.
         overdue: number of rows past their deadline that are not swept yet, in this store's namespace.
         lag: microseconds since the earliest of their deadlines.
+        partitions: what each partition of groups with several holds, without its homes.
     """
 
     up: bool
@@ -41,6 +46,7 @@ class ServerState:
     durable: bool | None = None
     overdue: int | None = None
     lag: int | None = None
+    partitions: tuple[PartitionFacts, ...] = ()
 
 
 def measure(context: Context) -> Flow[ServerState]:
@@ -58,17 +64,33 @@ def measure(context: Context) -> Flow[ServerState]:
     for partition in partitions:
         commands.append(("ZCOUNT", partition.expiry, "-inf", now))
         commands.append(("ZRANGE", partition.expiry, 0, 0, "WITHSCORES"))
+    cut = len(commands)
+    sizes = sizes_asked(context, homes=False)
+    sized = [command for _, asking in sizes for command in asking]
+    commands += sized
+    rest = len(commands)
+    others = partitions[1:] if context.clustered else ()
+    for partition in others:
+        commands += (("EXISTS", partition.clock), ("INFO", "server"))  # the key leads to its master
     try:
         replies = yield Send(tuple(commands))
         answers = [replies[: len(asked)]]
-        for partition in partitions[1:] if context.clustered else ():
-            there: Command = ("EXISTS", partition.clock)  # leads the others to its master
-            answers.append((yield Send((*asked, there)))[: len(asked)])
+        known = {_fields(answers[0][-1]).get("run_id")}
+        elsewhere: list[Command] = []
+        for partition, reply in zip(others, replies[rest + 1 :: 2], strict=True):
+            name = _fields(reply).get("run_id")
+            if name not in known:
+                known.add(name)
+                elsewhere += (("EXISTS", partition.clock), *asked)
+        there = (yield Send(tuple(elsewhere))) if elsewhere else []
+        answers += [
+            there[start + 1 : start + 1 + len(asked)] for start in range(0, len(there), len(asked) + 1)
+        ]
     except (ConnectionFailure, KeyweaveError):
         return ServerState(up=False)
     servers = _servers(answers)
     fullest = max(servers, key=_fullness)
-    keys, *expiry = replies[len(asked) :]
+    keys, *expiry = replies[len(asked) : cut]
     overdue, lag = _backlog(expiry, now)
     return ServerState(
         up=True,
@@ -80,6 +102,7 @@ def measure(context: Context) -> Flow[ServerState]:
         durable=_all(map(_durable, servers)),
         overdue=overdue,
         lag=lag,
+        partitions=sizes_in(context, sizes, replies[cut:rest], homes=False),
     )
 
 

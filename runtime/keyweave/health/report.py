@@ -72,6 +72,24 @@ class Master(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerFacts
 
 
+class PartitionFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a partition of a group with several partitions holds. A number that the user may not read is None.
+
+    Attributes:
+        group: name of the group.
+        number: of the partition, from 0 on.
+        rows: number of rows of the entities that have a view of all rows; None also if none of the group has one.
+        due: number of rows past their deadline that are not swept yet.
+        homes: number of homes of keys and unique values, whichever partitions have the rows.
+    """
+
+    group: str
+    number: int
+    rows: int | None
+    due: int | None
+    homes: int | None
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The health of one store at one moment.
 
@@ -92,6 +110,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         sentinels: what the Sentinels of the URL say, if the commands `health` and `doctor` asked them.
         masters: on a cluster, the masters that hold the groups of the namespace; empty on one server.
         findings: what is not as primary data needs it, worst first.
+        partitions: what each partition of the groups with several holds; empty without such a group.
     """
 
     address: str
@@ -109,6 +128,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     sentinels: tuple[SentinelAnswer, ...] = ()
     masters: tuple[Master, ...] = ()
     findings: tuple[Finding, ...] = ()
+    partitions: tuple[PartitionFacts, ...] = ()
 
     @property
     def memory_share(self) -> float | None:

@@ -125,6 +125,27 @@ def sweeping(health: Health, limits: Limits) -> Iterator[Finding]:
         )
 
 
+def uneven(health: Health, limits: Limits) -> Iterator[Finding]:
+    """The rows of a group should be spread over its partitions."""
+    for group in dict.fromkeys(each.group for each in health.partitions):
+        rows = {each.number: each.rows or 0 for each in health.partitions if each.group == group}
+        number, most = max(rows.items(), key=lambda each: each[1])
+        mean = sum(rows.values()) / len(rows)
+        if most >= limits.uneven_rows and most >= limits.uneven * mean:
+            yield Finding(
+                id="partitions-uneven",
+                severity=NOTICE,
+                what=f"Partition {number} of {group} has {most:,} rows, {most / mean:.1f} times as many as an average one of its "
+                f"{len(rows)} partitions.",
+                why="Every partition is on one server, which runs its commands one after another: the fullest one limits how "
+                "much the group can take, and more partitions do not change that. The partition_by field has too few values, "
+                "or one value has very many rows.",
+                action="Look which values of the partition_by field have the most rows; sweep or delete what is not needed, "
+                "or choose another field in a new generation of the schema.",
+                command="keyweave health --format json | jq .partitions",
+            )
+
+
 def schema(health: Health, _: Limits) -> Iterator[Finding]:
     """Data and code must have the same schema."""
     if health.data_schema is not None and health.data_schema != health.schema:

@@ -2,14 +2,17 @@
 
 A fence is one step in that partition: it finds no row (or unique value), and from then on inserts under the home's epoch
 are refused. Only then the home changes, if it is still the one that was fenced.
+
+A durable store has each step confirmed before the next one: a server that fails must not forget a fence, or a home, on which
+something rests by then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from keyweave.effects import ConnectionFailure, Flow, Sleep, Word
+from keyweave.effects import ConnectionFailure, Flow, Receipt, Sleep, Word
 from keyweave.errors import CorruptDocumentError, KeyweaveError, TransactionConflictError
 from keyweave.exchange.ask import ask, ask_script
 from keyweave.exchange.outdated import outdated
@@ -20,6 +23,9 @@ from keyweave.keyspace.keys import Partition
 from keyweave.store.context import Context
 from keyweave.store.doubling import SPLIT_REPLY, PartitionsMovedError
 
+_SHARE: Final = 0.5
+"""Of the time that is left, how much a step on a home may wait for its confirmation: the row is written after it."""
+
 
 def find_home(context: Context, thing: Homed) -> Flow[Home | None]:
     """Return the home of a key or unique value, or None. Without a home there is no row; with one there may be none."""
@@ -29,12 +35,15 @@ def find_home(context: Context, thing: Homed) -> Flow[Home | None]:
     return read_home(stored) if stored is not None else None
 
 
-def claim(context: Context, thing: Homed, place: int, refused: int = 0) -> Flow[Home]:
+def claim(
+    context: Context, thing: Homed, place: int, refused: int = 0, receipt: Receipt | None = None
+) -> Flow[Home]:
     """Give a key or unique value a home that names a place, and return its home.
 
     Args:
         place: of the row, see `place_in`. Two places may be in one partition, and in two when there are more.
         refused: the highest epoch that is known to be refused in the partition of `place`; the home gets a later one.
+        receipt: notes whether a durable store has the home confirmed, also one that was there; None: it is not.
 
     Returns:
         A home with this place; or with another one, whose partition holds the row or value.
@@ -45,7 +54,7 @@ def claim(context: Context, thing: Homed, place: int, refused: int = 0) -> Flow[
     fenced: Home | None = None
     until = not_after(context, thing.at(context))
     for attempt in range(context.policy.attempts):
-        home = yield from _claim(context, thing, place, fenced, until)
+        home = yield from _claim(context, thing, place, fenced, until, receipt)
         if home is not None and home.place == place and home.epoch > refused:
             return home
         if home is None:
@@ -58,10 +67,31 @@ def claim(context: Context, thing: Homed, place: int, refused: int = 0) -> Flow[
             except ConnectionFailure:
                 raise _lost(thing, attempt + 1) from None  # the deadline leaves no time for another attempt
         until = not_after(context, thing.at(context))
-        if not (yield from fence(context, thing, home)):
+        if not (yield from fence(context, thing, home, receipt)):
             return home
         fenced = home
     raise _lost(thing, context.policy.attempts)
+
+
+def keep(context: Context, thing: Homed, place: int, receipt: Receipt) -> Flow[None]:
+    """Have a home confirmed that a row with this place needs and has. The receipt notes what is missing."""
+    until = not_after(context, thing.at(context))
+    home = yield from _claim(context, thing, place, None, until, receipt)
+    if home is None or home.place != place:
+        receipt.unconfirmed = receipt.unconfirmed or "its home names another partition; run: keyweave check"
+
+
+def keep_beside(context: Context, thing: Homed, place: int, receipt: Receipt) -> Flow[None]:
+    """Do what `keep` does at the same time as a plan is applied. Raises nothing: the outcome of the plan must not be lost."""
+    try:
+        yield from keep(context, thing, place, receipt)
+    except (KeyweaveError, PartitionsMovedError) as error:
+        receipt.unconfirmed = receipt.unconfirmed or f"its home could not be confirmed: {error}"
+
+
+def receipt_of(context: Context) -> Receipt | None:
+    """Return what notes whether steps on homes are confirmed; None where a store confirms none. More has to follow them in time."""
+    return Receipt(_SHARE) if context.durability is not None else None
 
 
 def _lost(thing: Homed, attempts: int) -> TransactionConflictError:
@@ -72,21 +102,38 @@ def _lost(thing: Homed, attempts: int) -> TransactionConflictError:
     )
 
 
-def _claim(context: Context, thing: Homed, place: int, fenced: Home | None, until: int) -> Flow[Home | None]:
+def _claim(
+    context: Context,
+    thing: Homed,
+    place: int,
+    fenced: Home | None,
+    until: int,
+    receipt: Receipt | None,
+) -> Flow[Home | None]:
     """Claim a home, or replace the one that was fenced, and return the home as it is then; None if it is too late for that."""
     at = thing.at(context)
     homes = at.homes(thing.entity.name, thing.unique)
     keys: tuple[Word, ...] = (at.clock, homes)
-    arguments: tuple[Word, ...] = (thing.value, place, fenced.stored if fenced is not None else "", until)
+    arguments: tuple[Word, ...] = (
+        thing.value,
+        place,
+        fenced.stored if fenced is not None else "",
+        until,
+        int(receipt is not None),
+    )
     share = context.share_of(at)
     if share is not None:
         keys, arguments = (*keys, at.schema, at.changed), (*arguments, *share, noted(homes, thing.value))
-    reply = yield from ask_script(context, "claim_home", keys, arguments)
+    reply = yield from ask_script(context, "claim_home", keys, arguments, receipt)
     return _home_in(context, at, reply)
 
 
-def fence(context: Context, thing: Homed, home: Home) -> Flow[bool]:
-    """Let the partition of a home refuse inserts under its epoch. Returns False, and does nothing, if the row or value is there."""
+def fence(context: Context, thing: Homed, home: Home, receipt: Receipt | None = None) -> Flow[bool]:
+    """Let the partition of a home refuse inserts under its epoch. Returns False, and does nothing, if the row or value is there.
+
+    Args:
+        receipt: as for `claim`.
+    """
     entity, unique = thing.entity, thing.unique
     there = context.keyspace.holder(entity.group, home.place)
     key = there.claims(entity.name, unique) if unique else there.document(entity.name, thing.value)
@@ -102,20 +149,26 @@ def fence(context: Context, thing: Homed, home: Home) -> Flow[bool]:
     share = context.share_of(there)
     if share is not None:
         keys, arguments = (*keys, there.clock, there.schema, there.changed), (*arguments, *share)
-    reply = yield from ask_script(context, "fence_home", keys, arguments)
+    reply = yield from ask_script(context, "fence_home", keys, arguments, receipt)
     if type(reply) is list:
         raise outdated(context)
     return bool(reply)
 
 
 def vacate(context: Context, thing: Homed) -> Flow[bool]:
-    """Remove the home of a key or unique value that is gone. Returns False if it is there, or has a new home."""
+    """Remove the home of a key or unique value that is gone. Returns False if it is there, or has a new home.
+
+    In a durable store also if the fence was not confirmed: the home stays then, and means nothing.
+    """
     for _ in range(context.policy.attempts):
         until = not_after(context, thing.at(context))
         home = yield from find_home(context, thing)
         if home is None:
             return True
-        if not (yield from fence(context, thing, home)):
+        receipt = receipt_of(context)
+        if not (yield from fence(context, thing, home, receipt)):
+            return False
+        if receipt is not None and receipt.unconfirmed is not None:
             return False
         at = thing.at(context)
         homes, share = at.homes(thing.entity.name, thing.unique), context.share_of(at)

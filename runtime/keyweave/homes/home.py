@@ -115,6 +115,16 @@ def arriving(change: Change) -> list[Homed]:
     return found
 
 
+def staying(change: Change) -> list[Homed]:
+    """Return what has a home that a row needs after a change, and needed before it: its key, and its unique values that stay."""
+    prepared, entity = change.prepared, change.entity
+    if prepared is None:
+        return []
+    new = arriving(change)
+    found = [] if is_located(entity) else [Homed(entity, "", change.key)]
+    return [thing for thing in (*found, *values_of(entity, prepared.entries)) if thing not in new]
+
+
 def leaving(change: Change) -> list[Homed]:
     """Return what has no use for a home after a change was made: the key of a removed row, and unique values that are given up."""
     entity = change.entity

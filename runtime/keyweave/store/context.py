@@ -169,6 +169,8 @@ class Context:
         """
         if self.router is None and not self.homing:
             return self
+        if self.telemetry is not None and self.keyspace.number(partition.group) > 1:
+            self.telemetry.placed(partition.group, partition.index)
         state = self.state
         if (
             self.doubling is not None

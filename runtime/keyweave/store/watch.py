@@ -32,5 +32,8 @@ class Watch(EventSink, Protocol):
     def attach(self, pool_state: Callable[[], Any], refresh: Callable[[], None]) -> None:
         """Set the sources of gauges: `pool_state` returns the pool's state, `refresh` updates `server`."""
 
+    def placed(self, group: str, number: int) -> None:
+        """Note that the operation that runs now uses a partition of a group with several."""
+
     def pool_waited(self, seconds: float, *, timed_out: bool) -> None:
         """Record a wait for a connection; `timed_out` if it got none in time."""

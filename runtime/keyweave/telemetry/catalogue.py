@@ -16,6 +16,12 @@ ENTITY: Final = (*STORE, "db.collection.name")
 OPERATION: Final = (*ENTITY, "db.operation.name", "db.response.status_code", "error.type")
 POOL: Final = (*STORE, "db.client.connection.pool.name")
 
+PARTITION: Final = (*STORE, "keyweave.group", "keyweave.extent")
+
+EXTENTS: Final = ("most", "mean")
+"""Every value of `keyweave.extent`: the number of the partition with the most, and the mean of all. So the number of series does not
+grow with that of partitions."""
+
 REASONS: Final = ("expired", "dangling")
 """Every value of `keyweave.reason`."""
 
@@ -78,6 +84,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
     Metric("keyweave.sweep.overdue", _OG, "{row}", "Rows past their deadline that are not swept yet.", STORE),
     Metric("keyweave.sweep.lag", _OG, "s", "Time since the earliest deadline of such a row.", STORE),
+    Metric("keyweave.partition.rows", _OG, "{row}", "Rows of one partition of a group that has several.", PARTITION),
+    Metric("keyweave.partition.overdue", _OG, "{row}", "Rows of such a partition past their deadline that are not swept yet.", PARTITION),
     Metric("db.client.connection.count", _OU, "{connection}", "Open connections, by state.", (*POOL, "db.client.connection.state")),
     Metric("db.client.connection.max", _OU, "{connection}", "The most connections that the pool opens.", POOL),
     Metric("db.client.connection.pending_requests", _OU, "{request}", "Operations waiting for a connection.", POOL),
@@ -119,4 +127,10 @@ OPERATIONS: Final = frozenset(
 )
 """Every value of `db.operation.name`; inside a transaction each has the prefix `tx.`."""
 
-SPAN_ATTRIBUTES: Final = (*OPERATION, "keyweave.view", "keyweave.outcome")
+SPAN_ATTRIBUTES: Final = (
+    *OPERATION,
+    "keyweave.view",
+    "keyweave.outcome",
+    "keyweave.partition",
+    "keyweave.partitions",
+)

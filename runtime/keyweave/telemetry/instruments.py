@@ -131,7 +131,7 @@ class Instruments:
             if first:
                 self._catch_up(stores)
             merge = _MERGE.get(name, sum)
-            shared = name.startswith("keyweave.sweep.")
+            shared = name.startswith(("keyweave.sweep.", "keyweave.partition."))
             found: dict[frozenset[tuple[str, str | int]], dict[object, int | float]] = {}
             for store in stores:
                 for value, attributes in store.observed(name):
@@ -159,7 +159,7 @@ class Instruments:
 _MERGE: Final[dict[str, Callable[[Iterable[int | float]], int | float]]] = {
     name: min if name in ("keyweave.server.up", "keyweave.server.durable") else max
     for name in BY_NAME
-    if name.startswith("keyweave.server.") or name == "keyweave.sweep.lag"
+    if name.startswith(("keyweave.server.", "keyweave.partition.")) or name == "keyweave.sweep.lag"
 }
 
 _BY_PROVIDER: Final[WeakKeyDictionary[MeterProvider, Instruments]] = WeakKeyDictionary()

@@ -13,7 +13,7 @@ from keyweave.model.entity import Package
 from keyweave.telemetry.catalogue import METRICS, POOL, REASONS, STORE, Kind
 from keyweave.telemetry.instruments import Attributes, Instruments
 from keyweave.telemetry.outcomes import ErrorTypes
-from keyweave.telemetry.watch import Watcher
+from keyweave.telemetry.watch import Watcher, note_partition
 
 
 class Telemetry:
@@ -82,6 +82,11 @@ class Telemetry:
                 for reason in REASONS if "keyweave.reason" in metric.attributes else ("",):
                     self.count(metric.name, 0, entity, reason)
 
+    def placed(self, group: str, number: int) -> None:
+        """Note that the current operation uses a partition of a group with several."""
+        if self.tracer is not None:
+            note_partition(group, number)
+
     def count(self, metric: str, number: int, entity: str = "", reason: str = "") -> None:
         """Add to a counter."""
         if self.instruments is not None:
@@ -115,10 +120,24 @@ class Telemetry:
         """Yield this store's values of a gauge and their attributes."""
         if name.startswith("db."):
             yield from self._observed_pool(name)
+        elif name.startswith("keyweave.partition."):
+            yield from self._observed_partitions(name)
         elif self.server is not None:
             value = _SERVER[name](self.server)
             if value is not None:
                 yield value, self.store
+
+    def _observed_partitions(self, name: str) -> Iterator[tuple[int | float, Attributes]]:
+        """Yield the most and the mean of the partitions of each group with several."""
+        groups: dict[str, list[int | None]] = {}
+        for each in self.server.partitions if self.server is not None else ():
+            groups.setdefault(each.group, []).append(each.rows if name.endswith("rows") else each.due)
+        for group, numbers in groups.items():
+            known = [number for number in numbers if number is not None]
+            if len(known) == len(numbers):
+                about: Attributes = {**self.store, "keyweave.group": group}
+                yield max(known), {**about, "keyweave.extent": "most"}
+                yield sum(known) / len(known), {**about, "keyweave.extent": "mean"}
 
     def _observed_pool(self, name: str) -> Iterator[tuple[int, Attributes]]:
         state = self._pool_state()

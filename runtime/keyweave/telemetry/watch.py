@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from time import perf_counter
 from types import TracebackType
 from typing import Final, Protocol, TypeAlias
@@ -123,10 +124,25 @@ class Timed:
             self._operation.record_duration(seconds)
 
 
-class Traced(Timed):
-    """Measures the duration of an operation and creates its span, without an error's text and stack: they may hold values."""
+_CURRENT: Final[ContextVar[Traced | None]] = ContextVar("keyweave.operation", default=None)
+"""The innermost operation with a span that runs now."""
 
-    __slots__ = ("_context", "_span", "_token")
+
+def note_partition(group: str, number: int) -> None:
+    """Note that the current operation, if it has a span, uses a partition of a group with several."""
+    current = _CURRENT.get()
+    if current is not None:
+        current.partitions.add((group, number))
+
+
+class Traced(Timed):
+    """Measures the duration of an operation and creates its span, without an error's text and stack: they may hold values.
+
+    Attributes:
+        partitions: those that it has used, by group and number.
+    """
+
+    __slots__ = ("_context", "_outer", "_span", "_token", "partitions")
 
     def __enter__(self) -> None:
         operation = self._operation
@@ -136,6 +152,9 @@ class Traced(Timed):
         )
         self._context = set_span_in_context(self._span)
         self._token = attach(self._context)
+        self.partitions: set[tuple[str, int]] = set()
+        self._outer = _CURRENT.get()
+        _CURRENT.set(self)
         self._started = perf_counter()
 
     def __exit__(
@@ -150,6 +169,13 @@ class Traced(Timed):
             if outcome in FAULTS:
                 self._span.set_status(Status(StatusCode.ERROR))
         self._span.set_attribute("keyweave.outcome", outcome.value)
+        if self.partitions:
+            self._span.set_attribute("keyweave.partitions", len(self.partitions))
+        if len(self.partitions) == 1:
+            ((group, number),) = self.partitions
+            self._span.set_attribute("keyweave.partition", f"{group} {number}")
+        if _CURRENT.get() is self:
+            _CURRENT.set(self._outer)
         if get_current() is self._context:  # a discarded coroutine may be closed in another context
             detach(self._token)
         self._span.end()

@@ -161,8 +161,16 @@ class _Part:
         )
         attempt = sending.attempt if sending is not None else None
         if attempt is not None:
+            level = self._context.durability
             unknown.unsettled = Unsettled(
-                attempt.plan, attempt.ticket, attempt.until, batch.changes, member.record, batch.fate
+                attempt.plan,
+                attempt.ticket,
+                attempt.until,
+                batch.changes,
+                member.record,
+                batch.fate,
+                level.level if level is not None else None,
+                attempt.unconfirmed,
             )
         return unknown
 
@@ -268,7 +276,7 @@ class _Part:
 
     def _succeed(self, queue: WriteQueue, batch: Batch, lacking: str | None) -> Flow[None]:
         """Give every caller its result. `lacking` is why a durable store did not have the write confirmed, or None."""
-        batch.fate.applied = True
+        batch.fate.applied, batch.fate.unconfirmed = True, lacking
         queue.lost = queue.lost if queue.lock is not None else 0
         queue.outdated = False
         self._wrote = True

@@ -6,12 +6,14 @@ from typing import Final
 
 from keyweave.changes.answer import Applied
 from keyweave.changes.unsettled import Settled, Unsettled
-from keyweave.commit.commit import remember_writes
-from keyweave.effects import Flow
+from keyweave.commit.commit import homes_before, remember_writes
+from keyweave.effects import Flow, Receipt
 from keyweave.errors import ConfigurationError, OutcomeUnknownError
-from keyweave.exchange.confirm import confirmed
+from keyweave.exchange.confirm import confirmed, unconfirmed
 from keyweave.exchange.deadline import server_time
 from keyweave.exchange.recall import recall
+from keyweave.exchange.together import together
+from keyweave.homes.claim import claim
 from keyweave.store.context import Context
 from keyweave.store.durability import parse_durability
 
@@ -60,9 +62,21 @@ def _settle(context: Context, error: OutcomeUnknownError, unsettled: Unsettled) 
             if applied is None:
                 raise
         fate.applied = applied
+        if applied and unsettled.unconfirmed is not None and context.durability is not None:
+            fate.unconfirmed = yield from _confirm_homes(context, unsettled)
     settled = Settled(applied, unsettled.result if applied else None)
     error.unsettled = settled
+    if applied and fate.unconfirmed is not None:
+        raise unconfirmed(context, fate.unconfirmed, settled)
     return settled
+
+
+def _confirm_homes(context: Context, unsettled: Unsettled) -> Flow[str | None]:
+    """Have the homes of an applied write confirmed that were not before it was sent. Returns in words what is missing, or None."""
+    receipt = Receipt()
+    things = homes_before(unsettled.changes)
+    yield from together(context, [claim(context, thing, place, 0, receipt) for thing, _, place in things])
+    return receipt.unconfirmed
 
 
 def _look_up(context: Context, error: OutcomeUnknownError, unsettled: Unsettled) -> Flow[bool]:

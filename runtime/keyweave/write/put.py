@@ -48,7 +48,7 @@ def first_try(
     The plan is built only if the server does not answer OK: to name the guard, to try again, or to settle it.
     """
     packer = context.packer(prepared.entity)
-    if packer is None or (context.homing and not _stays(prepared, stored)):
+    if packer is None or (context.homing and not _stays(context, prepared, stored)):
         return None
     begun = begin(context, packer.partition)
     command = packer.put(
@@ -67,10 +67,13 @@ def first_try(
     return begun
 
 
-def _stays(prepared: Prepared, stored: Stored | None) -> bool:
-    """Return whether no key or unique value needs a home, or gives one up, and the row does not change its partition."""
+def _stays(context: Context, prepared: Prepared, stored: Stored | None) -> bool:
+    """Return whether no key or unique value needs a home, or gives one up, and the row does not change its partition.
+
+    A durable store also confirms the home that a row has already.
+    """
     entity = prepared.entity
-    if stored is None:
+    if stored is None or context.durability is not None:
         return is_located(entity) and not entity.uniques
     name = entity.partition_by
     return not entity.uniques and getattr(stored.snapshot, name) == getattr(prepared.snapshot, name)

@@ -14,14 +14,14 @@ MUTANTS: Final = (
     Mutant(
         "no fence on takeover",
         "keyweave.homes.claim:claim",
-        "fence(context, thing, home)",
-        "fence(context, thing, home._replace(epoch=0))",
+        "fence(context, thing, home, receipt)",
+        "fence(context, thing, home._replace(epoch=0), receipt)",
     ),
     Mutant(
         "no fence on removal",
         "keyweave.homes.claim:vacate",
-        "fence(context, thing, home)",
-        "fence(context, thing, home._replace(epoch=0))",
+        "fence(context, thing, home, receipt)",
+        "fence(context, thing, home._replace(epoch=0), receipt)",
     ),
     Mutant(
         "the epoch is not compared",

@@ -15,8 +15,8 @@ MUTANTS: Final = (
     Mutant(
         "an insert takes a home over without a fence",
         "keyweave.homes.claim:claim",
-        "fence(context, thing, home)",
-        "fence(context, thing, home._replace(epoch=0))",
+        "fence(context, thing, home, receipt)",
+        "fence(context, thing, home._replace(epoch=0), receipt)",
     ),
     Mutant(
         "the epoch is not compared",
@@ -74,8 +74,8 @@ MUTANTS: Final = (
     Mutant(
         "a home that a delete leaves is removed without a fence",
         "keyweave.homes.claim:vacate",
-        "fence(context, thing, home)",
-        "fence(context, thing, home._replace(epoch=0))",
+        "fence(context, thing, home, receipt)",
+        "fence(context, thing, home._replace(epoch=0), receipt)",
     ),
     Mutant(
         "a remembered partition without the row counts as no row",

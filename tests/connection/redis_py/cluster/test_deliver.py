@@ -89,6 +89,27 @@ def test_a_confirmation_follows_its_write_to_another_node(word: str) -> None:
     assert [command for command in commands if command[0] != "ASKING"] == [write, wait]
 
 
+def test_a_node_confirms_once_what_several_commands_wrote() -> None:
+    """It would wait for each of them in turn otherwise. The last confirmation is behind all of them."""
+    wait: Command = ("WAIT", 1, 100)
+    writes: list[Command] = [("SET", FIRST, "v"), ("SET", SECOND, "v"), ("SET", FIRST, "w")]
+    pipeline = [each for write in writes for each in (write, wait)]
+    driven = Driven()
+    found = driven.run(pipeline, [b"OK", b"OK", 0], [b"OK", 1])
+    assert found == [b"OK", 0, b"OK", 1, b"OK", 0]
+    assert driven.sent == [("a", [writes[0], writes[2], wait]), ("c", [writes[1], wait])]
+
+
+def test_a_confirmation_that_was_left_out_does_not_count_a_write_that_moved() -> None:
+    moved = ServerError(f"MOVED {slot_of(('GET', FIRST))} b:2")
+    wait: Command = ("WAIT", 1, 100)
+    first, again = ("SET", FIRST, "v"), ("SET", FIRST, "w")
+    driven = Driven()
+    found = driven.run([first, wait, again, wait], [moved, moved, 1], [SLOTS], [b"OK", b"OK", 0])
+    assert found == [b"OK", 0, b"OK", 0]
+    assert driven.sent[-1] == ("b", [first, again, wait])
+
+
 def test_every_key_of_a_partition_has_its_slot_whatever_follows() -> None:
     keyspace = Keyspace(Namespace("app", "v1", "dev", "ten{an}t:*"), {"g": 1})
     partition = keyspace.partition("g")

@@ -278,3 +278,27 @@ def test_every_master_of_a_group_with_partitions_is_examined_with_what_it_holds(
             assert "execution" in texts[0]
         finally:
             lone[0].ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+
+
+def test_masters_and_their_partitions_take_three_exchanges_however_many_there_are(cluster: Cluster) -> None:
+    name = new_namespace("exchanges")
+    for number in (4, 64):
+        with sync.Store.open(
+            cluster.url, namespace=f"{name}{number}", partitions={"execution": number}
+        ) as store:
+            session = store.session
+            sent: list[int] = []
+            exchange = session.shell.channel.exchange
+
+            def counting(commands: Any, *more: Any, exchange: Any = exchange, sent: list[int] = sent) -> Any:
+                sent.append(len(commands))
+                return exchange(commands, *more)
+
+            session.shell.channel.exchange = counting  # type: ignore[method-assign]
+            health = session.health()
+            assert len(sent) == 3
+            assert len(health.masters) == 3
+            assert len(health.partitions) == number
+            sent.clear()
+            assert session.run(measure(session.context)).up
+            assert len(sent) == 2

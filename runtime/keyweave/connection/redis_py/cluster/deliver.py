@@ -7,11 +7,13 @@ other refusals, TRYAGAIN and CLUSTERDOWN among them, are replies: a flow decides
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from keyweave.connection.redis_py.cluster import scan
 from keyweave.connection.redis_py.cluster.everywhere import count_keys, scan_all
 from keyweave.connection.redis_py.cluster.route import (
+    CONFIRMING,
     by_owner,
     scanned_tag,
     slot_of,
@@ -136,13 +138,15 @@ def _ask(
     groups = _by_node(slots, units, replies)
     for start in range(0, len(groups), AT_ONCE):
         part = groups[start : start + AT_ONCE]
+        spared = [_spared(commands, theirs) for _, _, theirs in part]
         exchanges = [
-            Exchange(node, _words(commands, theirs, node, asking, slots)) for node, asking, theirs in part
+            Exchange(node, _words(commands, theirs, node, asking, slots, fewer))
+            for (node, asking, theirs), fewer in zip(part, spared, strict=True)
         ]
         found = (yield exchanges) if len(exchanges) > 1 else [(yield exchanges[0])]
-        for (node, asking, theirs), answers in zip(part, found, strict=True):
+        for (node, asking, theirs), fewer, answers in zip(part, spared, found, strict=True):
             if not isinstance(answers, ConnectionFailure):
-                _take(slots, commands, theirs, node, asking, answers, replies)
+                _take(slots, commands, theirs, node, asking, answers, replies, fewer)
         _raise_first(found, sent=start > 0)
 
 
@@ -244,11 +248,23 @@ def _by_node(
     return [(node, asking, groups[node, asking]) for node, asking in sorted(groups)]
 
 
+def _spared(commands: Sequence[Command], units: Sequence[_Unit]) -> set[_Unit]:
+    """Return the units that a node is not sent: all WAIT but the last one, which confirms what is before the others as well."""
+    return set([unit for unit in units if commands[unit.places[0]][0] in CONFIRMING][:-1])
+
+
 def _words(
-    commands: Sequence[Command], units: Sequence[_Unit], node: Node, asking: bool, slots: SlotMap
+    commands: Sequence[Command],
+    units: Sequence[_Unit],
+    node: Node,
+    asking: bool,
+    slots: SlotMap,
+    spared: AbstractSet[_Unit],
 ) -> list[Command]:
     words: list[Command] = []
     for unit in units:
+        if unit in spared:
+            continue
         if asking:
             words.append(_ASKING)
         if unit.probe is not None:
@@ -265,9 +281,13 @@ def _take(
     asking: bool,
     answers: Sequence[Reply],
     replies: list[Reply],
+    spared: AbstractSet[_Unit] = frozenset(),
 ) -> None:
     given = iter(answers)
+    confirmation: Reply = None
     for unit in units:
+        if unit in spared:
+            continue
         if asking:
             next(given)
         unit.asked = None
@@ -277,6 +297,11 @@ def _take(
             replies[place] = _scanned(served, reply) if unit.probe is not None else reply
             if type(replies[place]) is ServerError and replies[place].code == "CLUSTERDOWN":
                 slots.stale = True
+            if commands[place][0] in CONFIRMING:
+                confirmation = replies[place]
+    for unit in spared:
+        unit.asked = None
+        replies[unit.places[0]] = confirmation
 
 
 def _redirected(

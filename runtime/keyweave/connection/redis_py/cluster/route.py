@@ -123,6 +123,10 @@ CURSORS: Final = {"SCAN": 1, "HSCAN": 2, "ZSCAN": 2}
 """Commands with a cursor, and the place of the cursor among their words. A cursor is of use on the node that gave it only."""
 
 
+CONFIRMING: Final = frozenset({"WAIT", "WAITAOF"})
+"""Commands that say what has been confirmed of everything that was sent before them on the same connection."""
+
+
 def scanned_tag(command: Command) -> str | None:
     """Return the hash tag that the pattern of a SCAN names; None for a pattern of several tags."""
     words = tuple(command)
