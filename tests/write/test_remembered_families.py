@@ -12,9 +12,17 @@ from compozy_store import APIKey, UserNotFoundError
 from compozy_store.entities import TASK_STATE, USER, WORKFLOW_STATE
 from keyweave.effects import ConnectionFailure
 from keyweave.errors import ReferenceViolationError
+from keyweave.store import recent
 from keyweave.store.recent import LARGEST_FAMILY
 from keyweave.write import delete as delete_flows
 from tests.harness import FLAVOURS, Harness, add_tasks, harness, run, task, user, watched
+
+
+@pytest.fixture(autouse=True)
+def _places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No two rows share a place in the memory of a process."""
+    places: dict[Any, int] = {}
+    monkeypatch.setitem(vars(recent), "hash", lambda name: places.setdefault(name, len(places)))
 
 
 @pytest.fixture(params=FLAVOURS)
