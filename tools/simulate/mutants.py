@@ -288,12 +288,6 @@ MUTANTS: Final = (
     ),
     Mutant("a plan that deletes leaves the documents", LUA, "call('DEL', unpack(documents))", ""),
     Mutant(
-        "a row that moved away is deleted with the one that it referred to",
-        "keyweave.commit.guess:_children",
-        "if refers and member not in found:",
-        "if member not in found:",
-    ),
-    Mutant(
         "a packed plan that deletes forgets the size of a view",
         "keyweave.changes.removal:pack_removals",
         "for entity, view, values, members in row.counts:",
