@@ -41,7 +41,7 @@ local function delete_rows()
     end
   end
 
-  -- The rows. Who owns a unique value is read before the first write, and so is the type of the constraint.
+  -- The rows. The owner of each unique value is read before the first write, and with it the type of the constraint.
   local rows, documents, owned = at + 1, {}, {}
   at = rows
   while at <= final do
