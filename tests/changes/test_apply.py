@@ -220,6 +220,140 @@ def test_a_key_of_the_wrong_type_that_a_changed_row_leaves_is_refused_and_nothin
     assert keyspace(store) == before
 
 
+def deletion(store: Store, *guards: Callable[[Plan], None]) -> Plan:
+    """A plan that deletes the user `u`."""
+    made = plan(store)
+    made.guard_revision(USER, "u", revision(store, "u"))
+    for guard in guards:
+        guard(made)
+    made.delete(USER, "u", USER.entries(store.users.get("u")))
+    return made
+
+
+@pytest.mark.parametrize("place", ["clock", "ledger", "first view", "last view", "claims"])
+def test_a_key_of_the_wrong_type_that_a_deleted_row_is_in_is_refused_and_nothing_is_written(
+    store: Store, place: str
+) -> None:
+    made = deletion(store)
+    partition = store.session.context.partition(USER)
+    views = [partition.view("User", *each) for each in (("by_role", ("user",)), ("all", ()))]
+    key = {
+        "clock": partition.clock,
+        "ledger": partition.ledger(store.session.context.state.ledger.session),
+        "first view": views[0],
+        "last view": views[1],
+        "claims": partition.claims("User", "email"),
+    }[place]
+    send(store, ("DEL", key), ("LPUSH", key, "damage"))
+    before = keyspace(store)
+    with pytest.raises((CorruptDocumentError, KeyweaveError)):
+        store.session.run(apply(store.session.context, made))
+    assert keyspace(store) == before
+
+
+DOCUMENTS: dict[str, Callable[[bytes], bytes]] = {
+    "the same": lambda document: document,
+    "a document of another length": lambda document: document + b" ",
+    "a document of the same length": lambda document: document.replace(b"admin", b"ADMIN"),
+}
+
+
+@pytest.mark.parametrize("case", DOCUMENTS)
+@pytest.mark.parametrize("puts", [False, True])
+def test_a_row_that_must_be_a_text_is_that_byte_for_byte(store: Store, case: str, puts: bool) -> None:
+    """Both paths of the script compare it: that of plans which only delete, and the general one."""
+    (document,) = send(store, ("GET", store.session.context.partition(USER).document("User", "v")))
+    expected = DOCUMENTS[case](document)
+    made = deletion(store, lambda each: each.guard_same(USER, "v", expected))
+    if puts:
+        made.guard_absent(USER, "x")
+        write_much(made)
+    before = keyspace(store)
+    outcome = store.session.run(apply(store.session.context, made))
+    if case == "the same":
+        assert isinstance(outcome, Applied)
+        assert store.users.find("u") is None
+        assert store.users.get("v").role is Role.ADMIN
+    else:
+        assert isinstance(outcome, Refusal)
+        assert (outcome.status, outcome.guard) == (Answer.CHANGED, made.guards[1])
+        assert keyspace(store) == before
+
+
+@pytest.mark.parametrize("members", [0, 1])
+def test_a_deleted_row_may_require_the_size_of_a_view(store: Store, members: int) -> None:
+    made = deletion(store, lambda each: each.guard_count(USER, "by_role", ("admin",), members))
+    before = keyspace(store)
+    outcome = store.session.run(apply(store.session.context, made))
+    if members == 1:
+        assert isinstance(outcome, Applied)
+        assert store.check().clean
+    else:
+        assert isinstance(outcome, Refusal)
+        assert outcome.status is Answer.COUNT
+        assert keyspace(store) == before
+
+
+def test_a_row_with_a_deadline_leaves_the_expiry_set_when_it_is_deleted(store: Store) -> None:
+    partition = store.session.context.partition(USER)
+    name, at = partition.document("User", "u"), 9 * 10**15
+    (document,) = send(store, ("GET", name))
+    send(store, ("SET", name, document.replace(b'"expires":0', b'"expires":%d' % at)))
+    send(store, ("ZADD", partition.expiry, at, "User:u"))
+    assert isinstance(store.session.run(apply(store.session.context, deletion(store))), Applied)
+    assert send(store, ("EXISTS", name, partition.expiry)) == [0]
+    assert store.check().clean
+
+
+def test_a_unique_value_that_another_row_took_is_not_released(store: Store) -> None:
+    """Only damage can do that; what was found there stays."""
+    claims = store.session.context.partition(USER).claims("User", "email")
+    made = deletion(store)
+    send(store, ("HSET", claims, "u@x", "v"))
+    assert isinstance(store.session.run(apply(store.session.context, made)), Applied)
+    assert send(store, ("HGET", claims, "u@x")) == [b"v"]
+
+
+def test_a_deletion_that_was_applied_is_not_applied_again(store: Store) -> None:
+    """Its answer is in the ledger, and so is refused what comes too late."""
+    made, context = deletion(store), store.session.context
+    ticket = context.state.ledger.take()
+    options: dict[str, Any] = {"grace_ms": 0, "renew": False, "again": False, "clustered": context.clustered}
+    sha, writer = context.scripts["free"].text, context.package.writer
+
+    def command(until: int) -> Command:
+        return made.command(sha, "EVAL", ticket=ticket, until=until, writer=writer, **options)
+
+    before = keyspace(store)
+    ((late, _),) = send(store, command(1))
+    assert late == b"LATE"
+    assert keyspace(store) == before
+    assert send(store, command(9 * 10**15), command(9 * 10**15)) == [[b"OK"], [b"REPLAYED", b"OK"]]
+
+
+@pytest.mark.parametrize("kept", ["later", "damaged"])
+def test_a_deletion_whose_slot_a_later_plan_has_used_is_not_applied(store: Store, kept: str) -> None:
+    made, context = deletion(store), store.session.context
+    ticket, ledger = context.state.ledger.take(), made.partition.ledger(context.state.ledger.session)
+    answer = f"{ticket.sequence + 1} OK" if kept == "later" else "what?"
+    send(store, ("HSET", ledger, ticket.slot, answer))
+    before = keyspace(store)
+    command = made.command(
+        context.scripts["free"].text,
+        "EVAL",
+        ticket=ticket,
+        until=9 * 10**15,
+        grace_ms=0,
+        renew=False,
+        again=False,
+        writer=context.package.writer,
+        clustered=context.clustered,
+    )
+    ((status, *_),) = send(store, command)
+    assert status == (b"STALE" if kept == "later" else b"CORRUPT")
+    assert keyspace(store) == before
+
+
 def test_a_document_without_a_head_is_refused(store: Store) -> None:
     send(store, ("SET", store.session.context.partition(USER).document("User", "x"), "{}"))
     before = keyspace(store)

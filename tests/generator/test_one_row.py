@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from keyweave.changes.change import replacement
+from keyweave.changes.removal import Removal
 from keyweave.commit.compose import plan_of
 from keyweave.document.codec import Codec
 from keyweave.effects import Flow, Send, ServerError
@@ -62,6 +63,25 @@ class Site:
         plan = plan_of(self.context, [replacement(codec, prepared.snapshot, stored, prepared)], (), begun)
         command = plan.command(
             self.context.scripts["apply"].text,
+            "EVAL",
+            ticket=begun.ticket,
+            until=NEVER,
+            grace_ms=self.context.policy.grace_ms,
+            renew=False,
+            again=False,
+            writer=self.context.package.writer,
+            clustered=self.context.clustered,
+        )
+        return tuple(command)
+
+    def removal(self, codec: Codec, key: str, stored: Stored) -> tuple[Any, ...]:
+        """The command that deletes a row."""
+        begun = begin(self.context, self.context.partition(codec.entity))
+        self.context.state.ledger.answered(begun.ticket)
+        entity = self.context.package.entities[codec.entity.name]
+        plan = plan_of(self.context, [Removal(entity, key, stored, b"", []).change()], (), begun)
+        command = plan.command(
+            self.context.scripts["free"].text,
             "EVAL",
             ticket=begun.ticket,
             until=NEVER,
@@ -131,4 +151,33 @@ def test_a_key_of_the_wrong_type_leaves_every_key_as_it_was(name: str, corpus: C
                         break
                     op = str(command[3 + int(command[2])])
                     stored = site.stored(codec, record, stored, op, reply)
+                if stored is not None:
+                    damaged += require_whole_delete(site, codec, stored)
     assert damaged > ROWS
+
+
+def require_whole_delete(site: Site, codec: Codec, stored: Stored) -> int:
+    """Delete a row while one of its keys after another has the wrong type, and then in earnest; return how often it was refused."""
+    key = codec.entity.key_of(codec.snapshot_of(stored))
+    command, refused = site.removal(codec, key, stored), 0
+    for index in command[3 + FIXED_KEYS + 1 : 3 + int(command[2])]:
+        kept = site.ask("DUMP", index)
+        site.ask("DEL", index)
+        site.ask("LPUSH", index, "damage")
+        before = site.keyspace()
+        reply = site.ask(*site.removal(codec, key, stored))
+        assert isinstance(reply, ServerError)
+        assert reply.code == "WRONGTYPE"
+        assert site.keyspace() == before
+        refused += 1
+        site.ask("DEL", index)
+        if kept is not None:
+            site.ask("RESTORE", index, 0, kept)
+    before = site.keyspace()
+    assert site.ask(*site.removal(codec, key, stored))[0] == b"OK"
+    document = site.context.partition(codec.entity).document(codec.entity.name, key).encode()
+    found = site.keyspace()
+    assert document in before and document not in found
+    kept = [name for name in found if name in before and found[name] != before[name]]
+    assert all(key not in str(found[name]) for name in kept if b"@ledger" not in name)
+    return refused

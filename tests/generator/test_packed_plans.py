@@ -11,8 +11,10 @@ from msgspec import structs
 
 from keyweave.changes.change import replacement
 from keyweave.changes.packed import Numbers
+from keyweave.changes.removal import Removal, pack_removals
 from keyweave.commit.compose import plan_of
 from keyweave.document.codec import Codec, Prepared
+from keyweave.document.head import write_head
 from keyweave.effects import Packed
 from keyweave.errors import ValidationError
 from keyweave.exchange.apply import Begun, begin
@@ -91,6 +93,79 @@ def test_a_packed_plan_has_the_words_of_the_plan(name: str, corpus: Corpus) -> N
                 revision = draw.randrange(10**15, 10**16)
                 stored = codec.memory(prepared, revision, revision - 5, 0, f"{draw.getrandbits(72):018x}")
     assert compared > PAIRS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_packed_plan_that_deletes_rows_has_the_words_of_the_plan(name: str, corpus: Corpus) -> None:
+    schema, package = load_sources(sources(name)), corpus.load(name)
+    _, context = prepare(
+        importlib.import_module(f"{package.__name__}.package").PACKAGE, "redis://nowhere", namespace="packed"
+    )
+    draw, compared = random.Random(name), 0
+    for group in sorted({entity.group for entity in schema.entities}):
+        removals: list[Removal] = []
+        for entity in schema.entities:
+            descriptor = context.package.entities[entity.name]
+            codec = Codec(structs.replace(descriptor, check=lambda record: None), 0)
+            for _ in range(PAIRS if entity.group == group else 0):
+                record = row(draw, package, schema, entity, {}, refers=True)
+                try:
+                    prepared = codec.prepare(record, None)
+                except ValidationError:
+                    continue
+                removals.append(removal_of(draw, context, codec, prepared))
+        for _ in range(3 * PAIRS):
+            some = draw.sample(removals, min(len(removals), draw.choice([1, 1, 2, 4])))
+            if len({(each.entity.name, each.key) for each in some}) < len(some) or not some:
+                continue
+            compared += require_same_words(draw, context, some)
+    assert compared > PAIRS / 2
+
+
+def removal_of(draw: random.Random, context: Context, codec: Codec, prepared: Prepared) -> Removal:
+    """The removal of a row, guarded by its revision or its document, with rows that refer to it or none."""
+    revision = draw.randrange(10**15, 10**16)
+    stored = codec.memory(prepared, revision, revision - 5, 0, f"{draw.getrandbits(72):018x}")
+    entity, key = context.package.entities[codec.entity.name], prepared.key
+    document = write_head(revision, revision - 5, 0, stored.op) + prepared.body
+    counts: list[tuple[Any, str, tuple[str, ...], int]] = [
+        (each.entity, each.reference.via, (key,), draw.randrange(3))
+        for each in context.package.referrers[entity.name]
+    ]
+    return Removal(entity, key, stored, document if draw.random() < 0.5 else b"", counts)
+
+
+def require_same_words(draw: random.Random, context: Context, some: list[Removal]) -> bool:
+    """Compare the packed plan that deletes rows with the plan that is built; return whether it was packed."""
+    packers = [context.packer(each.entity) for each in some]
+    rows = [(each, packer) for each, packer in zip(some, packers, strict=True) if packer is not None]
+    assert len(rows) == len(some)
+    begun = begin(context, rows[0][1].partition)
+    begun.renew, shown = draw.random() < 0.5, draw.random() < 0.5
+    sha = context.scripts["free"].sha
+    packed = pack_removals(rows, begun.op, begun.ticket, begun.until, sha=sha, renew=begun.renew, shown=shown)
+    plan = plan_of(context, [each.change() for each in some], (), begun)
+    assert plan.only_removes
+    if shown:
+        plan.show_on_refusal(some[0].entity, some[0].key)
+    command = plan.command(
+        sha,
+        "EVALSHA",
+        ticket=begun.ticket,
+        until=begun.until,
+        grace_ms=context.policy.grace_ms,
+        renew=begun.renew,
+        again=False,
+        writer=context.package.writer,
+        clustered=False,
+    )
+    words = list(map(as_text, command))
+    if packed is None:
+        documents = [each.document.decode() for each in some]
+        assert not "".join(word for word in words if word not in documents).isascii()
+        return False
+    assert list(packed) == words
+    return True
 
 
 def test_words_come_out_of_the_bytes_as_they_went_in() -> None:

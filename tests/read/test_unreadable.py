@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from compozy_store import APIKey
 from compozy_store.entities import TASK_STATE
 from compozy_store.errors import TaskNotFoundError
 from keyweave.errors import CorruptDocumentError, ReferenceViolationError
 from keyweave.read import gather as gather_flows
-from tests.harness import FLAVOURS, Harness, harness, in_batches, run, task
+from tests.harness import FLAVOURS, Harness, harness, in_batches, run, task, user
 
 DEEP = b"[" * 20_000 + b"]" * 20_000
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -161,6 +162,21 @@ def test_it_is_deleted_by_its_key_with_its_entries_and_its_family(
         with pytest.raises(TaskNotFoundError):
             stores.do(stores.db.task_states.delete("bad"))
         stores.do(stores.db.task_states.create(task("bad", "root")))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_one_to_which_no_row_can_refer_is_deleted_by_its_key(flavour: str, damage: str) -> None:
+    with harness(flavour, f"key-{flavour}") as stores:
+        stores.do(stores.db.users.create(user("u")))
+        before = stores.contents()
+        key = APIKey(id="bad", user_id="u", hash=b"h", fingerprint=b"f", prefix="p")
+        stores.do(stores.db.api_keys.create(key))
+        name = stores.db.session.context.keyspace.partition("auth").document("APIKey", "bad")
+        (document,) = stores.send(("GET", name))
+        stores.send(("SET", name, DAMAGES[damage](document)))
+        stores.do(stores.db.api_keys.delete("bad"))
+        assert stores.contents().keys() == before.keys()
+        assert stores.clean()
 
 
 def test_an_unreadable_row_keeps_its_place(stores: Harness) -> None:

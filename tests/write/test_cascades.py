@@ -40,9 +40,11 @@ def flavour(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=FLAVOURS)
+@pytest.fixture(params=[(flavour, remembered) for flavour in FLAVOURS for remembered in (0, 1024)])
 def stores(request: pytest.FixtureRequest) -> Iterator[Harness]:
-    with harness(request.param, request.node.name) as opened:
+    """A store that reads the families that it deletes, or one that guesses small ones as it remembers them."""
+    flavour, remembered = request.param
+    with harness(flavour, request.node.name, remembered=remembered) as opened:
         opened.do(opened.db.workflow_states.create(run()))
         opened.do(opened.db.workflow_states.create(run("bystander")))
         add_tasks(opened, [task("by", workflow="bystander"), task("stander", "by", workflow="bystander")])
@@ -181,7 +183,7 @@ def test_an_insert_at_any_moment_of_a_delete_leaves_no_orphan(chunk: int, declar
     moment, over, inserted = 0, False, set()
     while not over:
         moment += 1
-        with harness("sync", f"moment-{chunk}-{moment}", chunk=chunk) as stores:
+        with harness("sync", f"moment-{chunk}-{moment}", chunk=chunk, remembered=0) as stores:
             declare_keys(stores.db.session.context, declared_only)
             stores.do(stores.db.workflow_states.create(run()))
             add_tasks(stores, [task("p"), task("q", "p"), task("r", "p"), task("s", "q"), task("t", "q")])
@@ -220,8 +222,12 @@ def test_a_chain_of_any_depth_is_deleted(flavour: str, chunk: int) -> None:
 @pytest.mark.parametrize("length", [1, 2, 7])
 @pytest.mark.parametrize("chunk", [1, 3, 500])
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_cycle_of_parents_is_deleted_from_any_of_its_rows(length: int, chunk: int, inside: bool) -> None:
-    with harness("sync", f"circle-{length}-{chunk}-{inside}", chunk=chunk) as stores:
+@pytest.mark.parametrize("remembered", [0, 1024])
+def test_a_cycle_of_parents_is_deleted_from_any_of_its_rows(
+    length: int, chunk: int, inside: bool, remembered: int
+) -> None:
+    name = f"circle-{length}-{chunk}-{inside}"
+    with harness("sync", name, chunk=chunk, remembered=remembered) as stores:
         stores.db.workflow_states.create(run())
         before = stores.contents()
         for start in range(length):
@@ -244,7 +250,10 @@ def test_in_any_graph_exactly_the_rows_below_are_deleted(seed: int) -> None:
     """Random parents, including cycles: deleted rows and rows below them are removed, all others stay unchanged."""
     chance = random.Random(seed)
     keys = [f"t{n}" for n in range(24)]
-    with harness("sync", f"graph-{seed}", chunk=chance.choice([1, 2, 5, 500])) as stores:
+    remembered = chance.choice([0, 1024])
+    with harness(
+        "sync", f"graph-{seed}", chunk=chance.choice([1, 2, 5, 500]), remembered=remembered
+    ) as stores:
         declare_keys(stores.db.session.context, chance.random() < 0.3)
         stores.db.workflow_states.create(run())
         add_tasks(stores, [task(key) for key in keys])
@@ -345,8 +354,14 @@ def key(name: str, owner: str, secret: str | None = None) -> APIKey:
 
 @pytest.mark.parametrize(("declared_only", "expected"), [(False, 2), (True, 3)])
 def test_a_family_of_two_levels_is_deleted_in_two_exchanges(
-    stores: Harness, declared_only: bool, expected: int
+    flavour: str, declared_only: bool, expected: int
 ) -> None:
+    with harness(flavour, f"levels-{flavour}", remembered=0) as stores:
+        stores.do(stores.db.workflow_states.create(run()))
+        require_exchanges_of_two_levels(stores, declared_only, expected)
+
+
+def require_exchanges_of_two_levels(stores: Harness, declared_only: bool, expected: int) -> None:
     context = stores.db.session.context
     declare_keys(context, declared_only)
     before = stores.contents()
@@ -369,7 +384,7 @@ def test_a_family_of_two_levels_is_deleted_in_two_exchanges(
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_a_family_of_the_maximum_size_of_one_reply_is_deleted(flavour: str, more: int) -> None:
     """A family that is read at once and one that is read by levels are removed alike."""
-    with harness(flavour, f"bounds-{flavour}-{more}", chunk=10) as stores:
+    with harness(flavour, f"bounds-{flavour}-{more}", chunk=10, remembered=0) as stores:
         stores.do(stores.db.workflow_states.create(run()))
         before = stores.contents()
         for size in (9, 10, 11, 22):

@@ -255,11 +255,70 @@ def test_a_lost_attempt_that_was_applied_is_a_success() -> None:
     assert delete(keeper(), [LOST, [[b"REPLAYED", b"OK"]]], API_KEY, "k") == [["free"], ["free"]]
 
 
-def test_a_row_with_possible_referrers_is_read_even_if_it_is_remembered() -> None:
+def account(*, keys: int = 0, **policy: Any) -> Scripted:
+    """A process that wrote a user and API keys of it, all at revision 5."""
+    scripted = Scripted(**policy)
+    rows: list[tuple[Any, Any]] = [(ENTITY, User(id="u", email="a@x", role=Role.USER))]
+    for number in range(keys):
+        name = f"k{number}"
+        rows.append(
+            (API_KEY, APIKey(id=name, user_id="u", hash=b"h", fingerprint=name.encode(), prefix=name))
+        )
+    for entity, row in rows:
+        answer = [[[b"OK", 1700000000000005, 1700000000000005, 0]]]
+        scripted.run(save_flows.create(scripted.context, entity, row), answer)
+    scripted.effects.clear()
+    return scripted
+
+
+def test_a_remembered_row_to_which_none_refers_is_removed_by_one_plan() -> None:
+    scripted = account()
+    assert delete(scripted, [OK]) == [["free"]]
+    assert guards(scripted.sent()[-1]) == ("revision", 1, 1700000000000005, "count", 1, 0)
+
+
+def test_a_remembered_row_with_those_that_refer_to_it_is_removed_by_one_plan() -> None:
+    scripted = account(keys=2)
+    assert delete(scripted, [OK]) == [["free"]]
+    plan = scripted.sent()[-1]
+    words = plan[plan.index("same") : plan.index("rows")]
+    assert words[:6:3] == ("same", "same")
+    assert words[2].startswith(b'{"revision":1700000000000005,"created":1700000000000005,"expires":0,"op":"')
+    assert words[2].endswith(b"}")
+    assert words[6:9] == ("revision", 3, 1700000000000005)
+    assert words[-3:] == ("count", 1, 2)
+    assert plan[plan.index("rows") :].count("delete") == 3
+
+
+def test_after_a_wrong_guess_of_a_family_it_is_read_and_the_next_ones_too() -> None:
+    """Each wrong guess doubles the number of deletes that read; a right one ends that."""
+    scripted = account(keys=1)
+    read = row_and_referrers(USER, [])
+    answer = [[[b"OK", 1700000000000006, 1700000000000006, 0]]]
+    user = User(id="u", email="a@x", role=Role.USER)
+
+    def made_again() -> None:
+        scripted.run(save_flows.create(scripted.context, ENTITY, user), answer)
+        scripted.effects.clear()
+
+    for pause in (1, 2, 4):
+        guessed = delete(scripted, [[[b"COUNT", 2, b""]], [read], OK])
+        assert guessed == [["free"], ["row_and_referrers"], ["free"]]
+        for _ in range(pause):
+            made_again()
+            assert delete(scripted, [[read], OK]) == [["row_and_referrers"], ["free"]]
+        made_again()
+    assert delete(scripted, [OK]) == [["free"]]
+    made_again()
+    assert delete(scripted, [OK]) == [["free"]]
+    assert scripted.context.state.stats.conflicts == 0
+
+
+def test_a_row_that_this_process_has_not_inserted_is_read_with_those_that_refer_to_it() -> None:
     scripted = Scripted()
     scripted.run(
-        save_flows.create(scripted.context, ENTITY, User(id="u", email="a@x", role=Role.USER)),
-        [[[b"OK", 1700000000000002, 1700000000000002, 0]]],
+        save_flows.upsert(scripted.context, ENTITY, User(id="u", email="a@x", role=Role.USER)),
+        [[[b"EXISTS", 1, b"", USER]], [[b"OK", 1700000000000005, 1700000000000002, 0]]],
     )
     scripted.effects.clear()
     assert delete(scripted, [[row_and_referrers(USER, [])], OK]) == [["row_and_referrers"], ["free"]]

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from compozy_store import Status
+from compozy_store import APIKey, Status
 from compozy_store.sync import Store
-from tests.harness import run, task
+from keyweave.store import recent
+from tests.harness import run, task, user
 from tests.servers.running import Running, configured_server
 
 READ = {"evalsha": 1, "time": 1, "getrange": 1, "hget": 2}
@@ -23,6 +24,13 @@ KEPT = {"hset": 1, "set": 2}
 def server() -> Iterator[Running]:
     with configured_server() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No two rows share a place in the memory of a process."""
+    places: dict[Any, int] = {}
+    monkeypatch.setitem(vars(recent), "hash", lambda name: places.setdefault(name, len(places)))
 
 
 @pytest.fixture
@@ -66,20 +74,48 @@ def test_a_row_that_gets_a_deadline(server: Running, store: Store) -> None:
 
 
 def test_a_delete(server: Running, store: Store) -> None:
-    """Two exchanges: the row and its children, then the plan."""
+    """One exchange: nothing refers to the row, which leaves five views; the clock is only read."""
     for key in ("first", "gone"):  # the first one loads the scripts
         store.task_states.create(task(key))
     store.task_states.delete("first")
     found = commands(server, lambda: store.task_states.delete("gone"))
+    assert found == {**READ, "get": 1, "zcard": 1, "zrem": 5, "del": 1, "hset": 1}
+
+
+def test_a_delete_with_a_child(server: Running, store: Store) -> None:
+    """One exchange: the child is compared as a whole, and both documents are deleted by one command."""
+    for key in ("first", "gone"):
+        store.task_states.create(task(key))
+        store.task_states.create(task(f"below {key}", key))
+    store.task_states.delete("first")
+    found = commands(server, lambda: store.task_states.delete("gone"))
+    assert found == {**READ, "get": 2, "zcard": 2, "zrem": 12, "del": 1, "hset": 1}
+
+
+def test_a_delete_of_a_row_that_another_process_wrote(server: Running, store: Store) -> None:
+    """Two exchanges: the row and its children, then the plan."""
+    with Store.open(server.url) as other:
+        for key in ("first", "gone"):
+            other.task_states.create(task(key))
+    store.task_states.delete("first")
+    found = commands(server, lambda: store.task_states.delete("gone"))
     assert found == {
+        **READ,
         "evalsha": 2,
-        "time": 1,
         "get": 2,
         "zrange": 1,
-        "getrange": 1,
-        "hget": 2,
-        "zcard": 8,
-        "zrem": 6,
+        "zcard": 1,
+        "zrem": 5,
         "del": 1,
         "hset": 1,
     }
+
+
+def test_a_delete_of_a_row_with_unique_values(server: Running, store: Store) -> None:
+    """The owner of each unique value is read before the first write, so its type is known."""
+    store.users.create(user("u"))
+    for key in ("first", "gone"):
+        store.api_keys.create(APIKey(id=key, user_id="u", hash=b"h", fingerprint=key.encode(), prefix=key))
+    store.api_keys.delete("first")
+    found = commands(server, lambda: store.api_keys.delete("gone"))
+    assert found == {**READ, "hget": 4, "get": 1, "zrem": 1, "hdel": 2, "del": 1, "hset": 1}

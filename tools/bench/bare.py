@@ -41,6 +41,7 @@ _GUARDS: Final = {
     "exists": 1,
     "dead": 3,
     "unchanged": 3,
+    "same": 2,
     "missing": 1,
     "free": 3,
     "holds": 3,
@@ -169,6 +170,8 @@ class BareSide(Side):
 
     async def recorded(self, case: Case, turn: Turn) -> list[Sent]:
         """Let the engine make the call, and restore its rows; what is to be sent to make it again."""
+        if case.writes:
+            self.rows.begin_anew()  # the last replay wrote its rows without it
         recorded = await self.spied(case, await case.prepare(self, turn))
         if case.writes:
             await case.prepare(self, turn)
@@ -240,6 +243,9 @@ class BareSide(Side):
                 head = _REVISION.match(await self._client.getrange(document, 0, 127) or b"")
                 if head is not None:
                     words[at + 2 : at + 4] = head[1], ""  # an empty op means any op
+            elif words[at] == "same":
+                document = keys[_FIXED_KEYS - 1 + int(words[at + 1])]
+                words[at + 2] = await self._client.get(document) or words[at + 2]
             at += 1 + _GUARDS[str(words[at])]
         return tuple(words)
 

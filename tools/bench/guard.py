@@ -32,11 +32,17 @@ CASES: Final = {
     "sync.create": 200,
     "sync.remove": 200,
     "sync.locked": 120,
+    "sync.lookup": 300,
+    "sync.count": 300,
+    "sync.revoke": 150,
+    "sync.family": 80,
     "aio.get": 300,
     "aio.page": 100,
     "aio.save": 200,
+    "aio.family": 80,
 }
-"""Cases with the rounds of one turn. `create` makes what the next turn's `remove` deletes."""
+"""Cases with the rounds of one turn. `create` makes what the next turn's `remove` deletes; `revoke` deletes one row to which none
+can refer, `family` a row with three others."""
 
 
 class Side:

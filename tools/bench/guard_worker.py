@@ -1,7 +1,7 @@
 """One side of `make bench-guard`: times named calls of the generated package that its PYTHONPATH leads to.
 
 It imports nothing but the generated package, so it runs on any commit. Commands come in as JSON lines: a case and a number
-of rounds; each is answered with the nanoseconds of every round.
+of rounds; each is answered with the nanoseconds of every round. What `before_` a case prepares is not timed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from compozy_store import Component, Status, TaskState, WorkflowState, aio, sync
+from compozy_store import APIKey, Component, Role, Status, TaskState, User, WorkflowState, aio, sync
 
 _STATES = (Status.RUNNING, Status.PAUSED)
 
@@ -28,6 +28,14 @@ def _task(key: str, **more: Any) -> TaskState:
         status=Status.RUNNING,
         **more,
     )
+
+
+def _user(key: str) -> User:
+    return User(id=key, email=f"{key}@x", role=Role.USER)
+
+
+def _api_key(key: str, owner: str) -> APIKey:
+    return APIKey(id=key, user_id=owner, hash=b"h", fingerprint=key.encode(), prefix=key)
 
 
 def _page_of(rows: Any) -> Callable[[], Any]:
@@ -51,6 +59,8 @@ class _Blocking:
         self.read_page = _page_of(self.rows)
         self.row = self.rows.get("p0")
         self.made = 0
+        self.store.users.upsert(_user("u"))
+        self.read_count = self.rows.by_workflow("w").count
 
     def get(self) -> None:
         self.rows.get("p1")
@@ -69,6 +79,26 @@ class _Blocking:
     def remove(self) -> None:
         self.rows.delete(f"c{self.made}")
         self.made -= 1
+
+    def lookup(self) -> None:
+        self.store.users.get_by_email("u@x")
+
+    def count(self) -> None:
+        self.read_count()
+
+    def before_revoke(self) -> None:
+        self.store.api_keys.create(_api_key("k", "u"))
+
+    def revoke(self) -> None:
+        self.store.api_keys.delete("k")
+
+    def before_family(self) -> None:
+        self.store.users.create(_user("v"))
+        for number in range(3):
+            self.store.api_keys.create(_api_key(f"k{number}", "v"))
+
+    def family(self) -> None:
+        self.store.users.delete("v")
 
     def locked(self) -> None:
         def write(tx: Any) -> None:
@@ -100,10 +130,22 @@ class _Waiting:
         self.row.status = _STATES[self.row.status is _STATES[0]]
         await self.rows.save(self.row)
 
+    async def before_family(self) -> None:
+        await self.store.users.create(_user("w"))
+        for number in range(3):
+            await self.store.api_keys.create(_api_key(f"l{number}", "w"))
 
-async def _timed(call: Callable[[], Awaitable[None]], rounds: int) -> list[int]:
+    async def family(self) -> None:
+        await self.store.users.delete("w")
+
+
+async def _timed(waiting: _Waiting, name: str, rounds: int) -> list[int]:
+    call: Callable[[], Awaitable[None]] = getattr(waiting, name)
+    before: Callable[[], Awaitable[None]] | None = getattr(waiting, f"before_{name}", None)
     taken = []
     for _ in range(rounds):
+        if before is not None:
+            await before()
         started = time.perf_counter_ns()
         await call()
         taken.append(time.perf_counter_ns() - started)
@@ -122,11 +164,13 @@ def main(url: str, namespace: str) -> None:
             case, rounds = json.loads(line)
             flavour, _, name = case.partition(".")
             if flavour == "aio":
-                taken = runner.run(_timed(getattr(waiting, name), rounds))
+                taken = runner.run(_timed(waiting, name, rounds))
             else:
-                call = getattr(blocking, name)
+                call, before = getattr(blocking, name), getattr(blocking, f"before_{name}", None)
                 taken = []
                 for _ in range(rounds):
+                    if before is not None:
+                        before()
                     started = time.perf_counter_ns()
                     call()
                     taken.append(time.perf_counter_ns() - started)

@@ -32,7 +32,7 @@ _REASONS: Final = """Reasons for the limits:
   (`python -m tools.bench profile` shows them). A read's 10 to 15 µs are mostly the event loop. If *may take* is less than that, only
   compiled code can meet the target.
 - A row that another process wrote is read before it is replaced, because the client knows which index entries a document implies, and
-  the server does not. This takes two round trips. Deleting a user with its keys takes two as well; PostgreSQL cascades in the server.
+  the server does not. This takes two round trips. So does the delete of a user that it wrote, with its keys.
 - The time of a list is mostly the decoding of its documents. PostgreSQL's side takes about as long for it: both make the same records
   from the same JSON. The bare bytes and the wire make no records, so the longest list has the largest ratio to them.
 - A document of 64 KB is encoded, then decoded again or compared with the loaded document before it is sent, so that no value is stored

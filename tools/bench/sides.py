@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from compozy_engine import Engine
+from keyweave.store.recent import Recent
 from tests.oracle.engine import PostgresEngine
 from tools.bench.case import Case, Turn
 
@@ -49,6 +50,9 @@ class Rows(Protocol):
 
     def estrange(self, entity: str, key: str) -> None:
         """Forget a row, as if another process had written it."""
+
+    def begin_anew(self) -> None:
+        """Forget every row, for an engine behind whose back rows were written."""
 
 
 class Side:
@@ -106,6 +110,11 @@ class KeyweaveRows:
     def estrange(self, entity: str, key: str) -> None:
         self._store.session.context.state.recent.drop(entity, key)
 
+    def begin_anew(self) -> None:
+        """Forget every row."""
+        context = self._store.session.context
+        context.state.recent = Recent(context.policy.remembered)
+
 
 class PostgresRows:
     """Removal by SQL."""
@@ -123,3 +132,6 @@ class PostgresRows:
 
     def estrange(self, entity: str, key: str) -> None:
         """A connection pool remembers no rows."""
+
+    def begin_anew(self) -> None:
+        """Do nothing, for the same reason."""

@@ -20,6 +20,7 @@ _GUARDS: Final = frozenset(
         "exists",
         "dead",
         "unchanged",
+        "same",
         "missing",
         "gone",
         "free",

@@ -24,6 +24,7 @@
 --@ guard    exists   document             a live row: the target of a reference
 --@ guard    dead     document revision op   the same, for a row past its deadline
 --@ guard    unchanged document revision op  the same, whether or not the row is past its deadline
+--@ guard    same     document text        the document is this text
 --@ guard    missing  document             no document at all
 --@ guard    gone     document deadline    no document, and this deadline in the expiry set; empty for none
 --@ guard    free     claims value owner   the unique value is free, or the owner's
@@ -52,8 +53,8 @@
 --@ reply    NEVER                        the plan was not applied, and an earlier answer promised its client that it never will be
 --@ reply    STALE                        a later plan has used the slot: this one was answered long ago
 --@ reply    LATE      now                `until` has passed; nothing was applied
---@ reply    MISSING   guard      revision, unchanged: the row is not there
---@ reply    CHANGED   guard '' shown  revision, unchanged, holds, gone: another write came in between
+--@ reply    MISSING   guard      revision, unchanged, same: the row is not there
+--@ reply    CHANGED   guard '' shown  revision, unchanged, same, holds, gone: another write came in between
 --@ reply    EXISTS    guard '' shown  absent, missing, gone: the row is there
 --@ reply    DEAD      guard      absent: a row is past its deadline and not swept yet
 --@ reply    FREED     guard      absent: the native TTL freed the row, and its entries are still there
@@ -65,6 +66,7 @@
 --@ reply    SPLIT                        partitions are being doubled, and the client does not know that, or has to wait; the plan was not applied
 --@ reply    CORRUPT   key                  a key holds something that Keyweave did not write
 --@ include  put_one
+--@ include  delete_rows
 --@ include  time
 --@ include  head
 --@ include  ledger
@@ -187,6 +189,9 @@ while ARGV[at] ~= 'rows' do
     taken, status = 2, call('ZCARD', KEYS[views + subject]) ~= tonumber(ARGV[at + 2]) and 'COUNT'
   elseif word == 'member' then
     taken, status = 2, not call('ZSCORE', KEYS[views + subject], ARGV[at + 2]) and 'COUNT'
+  elseif word == 'same' then
+    local text = call('GET', KEYS[DOCUMENTS + subject])
+    taken, status = 2, not text and 'MISSING' or text ~= ARGV[at + 2] and 'CHANGED'
   elseif word == 'missing' then
     status = head and 'EXISTS'
   elseif word == 'gone' then

@@ -24,8 +24,11 @@ local sizes, work = {}, 0
 for index = 2, #KEYS do
   local size = ARGV[3] and redis.call(text and 'ZLEXCOUNT' or 'ZCOUNT', KEYS[index], ARGV[3], ARGV[4])
     or redis.call('ZCARD', KEYS[index])
-  sizes[index] = size
-  work = work + (text and waiting > 0 and size or math.min(size, waiting))
+  sizes[index - 1] = size
+  work = work + (text and size or math.min(size, waiting))
+end
+if waiting == 0 then
+  return sizes
 end
 if work > bound then
   return { 'SWEEP_FIRST' }
@@ -85,12 +88,10 @@ local function count_dead(view, size)
   return count
 end
 
-local reply = {}
 for index = 2, #KEYS do
-  local size = sizes[index]
-  if size > 0 and waiting > 0 then
-    size = size - count_dead(KEYS[index], size)
+  local size = sizes[index - 1]
+  if size > 0 then
+    sizes[index - 1] = size - count_dead(KEYS[index], size)
   end
-  reply[index - 1] = size
 end
-return reply
+return sizes

@@ -28,8 +28,9 @@ class Change:
         old: what the store holds, with its snapshot, or None when there is no live row.
         prepared: what to write, or None to delete the row.
         record: the caller's record, which gets the managed values, or None.
-        guard: `revision`, `absent`, `unchanged`, `dead`, or `gone` for a row that the native TTL freed.
+        guard: `revision`, `absent`, `unchanged`, `same`, `dead`, or `gone` for a row that the native TTL freed.
         deadline: for `gone`: the row's deadline, as ZSCORE returns it.
+        document: for `same`: the row's whole document.
         counts: views that must keep their number of members: (entity, view, values, number).
         dangling: entries to remove in the same step, because their row has no document or one that does not imply them.
         superseded: states that the row passes through in this step, of writers that share a plan: their records, and what
@@ -43,6 +44,7 @@ class Change:
         "counts",
         "dangling",
         "deadline",
+        "document",
         "entity",
         "guard",
         "key",
@@ -65,6 +67,7 @@ class Change:
         record: Record | None = None,
         guard: str,
         deadline: Word | None = None,
+        document: bytes = b"",
     ) -> None:
         self.entity: Final = entity
         self.key: Final = key
@@ -74,6 +77,7 @@ class Change:
         self.record = record
         self.guard: Final = guard
         self.deadline: Final = deadline
+        self.document: Final = document
         self.counts: Sequence[tuple[Entity[Any], str, tuple[str, ...], int]] = ()
         self.dangling: list[Dangling] | tuple[()] = ()
         self.superseded: Sequence[tuple[Record, Prepared]] = ()

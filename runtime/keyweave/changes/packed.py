@@ -39,7 +39,8 @@ _RELEASE: Final = "$7\r\nrelease\r\n"
 _CLAIM: Final = "$5\r\nclaim\r\n"
 
 
-def _word(text: str) -> str:
+def packed_word(text: str) -> str:
+    """Return an ASCII word of a command, packed."""
     return f"${len(text)}\r\n{text}\r\n"
 
 
@@ -47,13 +48,13 @@ class Numbers(dict[int, str]):
     """Packed numbers. True and False are the numbers 1 and 0, whichever is asked for first."""
 
     def __missing__(self, number: int) -> str:
-        word = _word(str(int(number)))
+        word = packed_word(str(int(number)))
         if number < 4096:
             self[number] = word
         return word
 
 
-_NUMBERS: Final = Numbers()
+NUMBERS: Final = Numbers()
 
 
 @lru_cache(maxsize=64)
@@ -62,7 +63,7 @@ def _commands(has_deadline: bool, releases: bool, claims: bool, removes: bool, a
     verbs = ["put with deadline" if has_deadline else "put"]
     changes = (("release", releases), ("claim", claims), ("remove", removes), ("add", adds))
     verbs += [verb for verb, happens in changes if happens]
-    return _word(commands_of((*verbs, "ledger")))
+    return packed_word(commands_of((*verbs, "ledger")))
 
 
 class RowPacker:
@@ -75,21 +76,27 @@ class RowPacker:
         sha: digest of the script `apply`.
         grace_ms: milliseconds between a row's deadline and its native TTL.
         writer: digest of the indexes that this code keeps.
+
+    Attributes:
+        document: what the keys of documents begin with.
+        grace: the milliseconds, packed.
+        partition: where the rows are.
+        writer: the digest, packed.
     """
 
     __slots__ = (
         "_claims",
-        "_document",
         "_evalsha",
         "_fixed",
-        "_grace",
         "_member",
         "_places",
         "_prefixes",
         "_session",
         "_targets",
-        "_writer",
+        "document",
+        "grace",
         "partition",
+        "writer",
     )
 
     def __init__(
@@ -104,10 +111,10 @@ class RowPacker:
     ) -> None:
         self.partition: Final = partition
         self._places: Final = entity.places
-        self._evalsha: Final = _word("EVALSHA") + _word(sha)
-        self._grace: Final = _word(str(grace_ms))
-        self._writer: Final = _word(writer)
-        self._document: Final = partition.document_prefix(entity.name)
+        self._evalsha: Final = packed_word("EVALSHA") + packed_word(sha)
+        self.grace: Final = packed_word(str(grace_ms))
+        self.writer: Final = packed_word(writer)
+        self.document: Final = partition.document_prefix(entity.name)
         self._member: Final = len(partition.tag)
         self._targets: Final = [
             (each, partition.document_prefix(each.target), each.target == entity.name)
@@ -143,7 +150,7 @@ class RowPacker:
             None if a word is not ASCII, so that its length differs from that of the text.
         """
         after, body, retain = prepared.snapshot, prepared.body, str(prepared.retain)
-        document = self._document + prepared.key
+        document = self.document + prepared.key
         keys, documents = f"${len(document)}\r\n{document}\r\n", 1
         if stored is None:
             before: Any = None
@@ -174,8 +181,8 @@ class RowPacker:
             entry_words = 4 * (len(released) + len(claims))
         for target in self._changed_targets(before, after, prepared.key):
             documents += 1
-            keys += _word(target)
-            guards += f"$6\r\nexists\r\n{_NUMBERS[documents]}"
+            keys += packed_word(target)
+            guards += f"$6\r\nexists\r\n{NUMBERS[documents]}"
             words += 2
         views: dict[str, int] = {}
         if left:
@@ -191,15 +198,15 @@ class RowPacker:
         all_keys = first_claim + len(claim_numbers)
         member, sequence, end = document[self._member :], str(ticket.sequence), str(until)
         front = (
-            f"*{words + all_keys + entry_words}\r\n{self._evalsha}{_NUMBERS[all_keys]}"
-            f"{self._fixed if ticket.session == self._session else self._fix(ticket.session)}{keys}"
-            f"${len(op)}\r\n{op}\r\n{_NUMBERS[ticket.slot]}${len(sequence)}\r\n{sequence}\r\n${len(end)}\r\n{end}\r\n"
-            f"{self._grace}{_NUMBERS[first_view]}{_NUMBERS[first_claim]}{_RENEW if renew else _EMPTY}$0\r\n\r\n"
-            f"{self._writer}{_NUMBERS[shown]}"
+            f"*{words + all_keys + entry_words}\r\n{self._evalsha}{NUMBERS[all_keys]}"
+            f"{self._fixed if ticket.session == self._session else self.fixed(ticket.session)}{keys}"
+            f"${len(op)}\r\n{op}\r\n{NUMBERS[ticket.slot]}${len(sequence)}\r\n{sequence}\r\n${len(end)}\r\n{end}\r\n"
+            f"{self.grace}{NUMBERS[first_view]}{NUMBERS[first_claim]}{_RENEW if renew else _EMPTY}$0\r\n\r\n"
+            f"{self.writer}{NUMBERS[shown]}"
             f"{_commands(retain != '0', bool(released), bool(claims), bool(left), bool(sets))}{guards}{_PUT}"
             f"${len(member)}\r\n{member}\r\n${len(retain)}\r\n{retain}\r\n${len(body)}\r\n"
         )
-        tail = f"\r\n{_NUMBERS[entry_words]}{entries}"
+        tail = f"\r\n{NUMBERS[entry_words]}{entries}"
         if not (front.isascii() and tail.isascii()):
             return None
         return Packed(b"%b%b%b" % (front.encode(), body, tail.encode()))
@@ -207,7 +214,7 @@ class RowPacker:
     def _claimed(self, claim: ClaimEntry, numbers: dict[str, int]) -> str:
         """Return the number of a claim's constraint, its value and its owner, packed."""
         number = numbers.setdefault(self._claims[claim.unique], len(numbers) + 1)
-        return f"{_NUMBERS[number]}{_word(claim.value)}{_word(claim.owner)}"
+        return f"{NUMBERS[number]}{packed_word(claim.value)}{packed_word(claim.owner)}"
 
     def _changed_targets(self, before: Any, after: Any, key: str) -> list[str]:
         """Return the documents that a row refers to, and has not referred to before by the same field; each once."""
@@ -220,11 +227,28 @@ class RowPacker:
                     found.append(prefix + target)
         return found
 
-    def _fix(self, session: str) -> str:
+    def left(self, before: Any, views: dict[str, int], claims: dict[str, int]) -> tuple[str, int]:
+        """Return the words of all entries that a row leaves, packed, and their number.
+
+        Args:
+            before: a record of the row.
+            views, claims: the keys of views and of constraints by number; get those that are missing.
+        """
+        sets, released = self._places(self._prefixes, before)
+        entries, count = "", 0
+        for each in released:
+            entries += f"{_RELEASE}{self._claimed(each, claims)}"
+            count += 4
+        present = [each for each in sets if each[3]]
+        return _with_sets(entries, count, views, present, (_REMOVE, _REMOVES))
+
+    def fixed(self, session: str) -> str:
         """Return the keys that every plan of a session names, packed."""
+        if session == self._session:
+            return self._fixed
         partition = self.partition
         fixed = (partition.clock, partition.expiry, partition.ledger(session), partition.schema)
-        self._fixed = "".join(map(_word, fixed))
+        self._fixed = "".join(map(packed_word, fixed))
         self._session = session
         return self._fixed
 
@@ -243,10 +267,10 @@ def _with_sets(
         value = score if type(score) is str else str(score)
         place = f"${len(member)}\r\n{member}\r\n${len(value)}\r\n{value}\r\n"
         if len(names) == 1:
-            entries += f"{single}{_NUMBERS[views.setdefault(names[0], len(views) + 1)]}{place}"
+            entries += f"{single}{NUMBERS[views.setdefault(names[0], len(views) + 1)]}{place}"
         else:
-            numbers = "".join([_NUMBERS[views.setdefault(name, len(views) + 1)] for name in names])
-            entries += f"{several}{_NUMBERS[len(names)]}{place}{numbers}"
+            numbers = "".join([NUMBERS[views.setdefault(name, len(views) + 1)] for name in names])
+            entries += f"{several}{NUMBERS[len(names)]}{place}{numbers}"
             count += len(names)
         count += 4
     return entries, count

@@ -116,6 +116,11 @@ class Plan:
         self._guard_words += ("unchanged", self._document(entity, key), revision, op)
         self.guards.append(Guard("unchanged", entity, key))
 
+    def guard_same(self, entity: Entity[Any], key: str, document: bytes) -> None:
+        """Require that the document is this text, byte for byte, whether or not its deadline has passed."""
+        self._guard_words += ("same", self._document(entity, key), document)
+        self.guards.append(Guard("same", entity, key))
+
     def guard_missing(self, entity: Entity[Any], key: str) -> None:
         """Require that there is no document, live or dead."""
         self._guard_words += ("missing", self._document(entity, key))

@@ -11,6 +11,7 @@ from keyweave.changes.answer import Applied, Guard, Outcome, Refusal, Status, el
 from keyweave.changes.change import Change
 from keyweave.changes.plan import Plan
 from keyweave.commit.compose import Watched, plan_of, row_guard_of
+from keyweave.commit.guess import forget_relation, remember_relation
 from keyweave.document.codec import Prepared
 from keyweave.effects import ConnectionFailure, Flow, Receipt, Send, Sleep
 from keyweave.errors import (
@@ -394,6 +395,7 @@ def remember_writes(context: Context, changes: list[Change], applied: Applied, o
         entity, key, prepared = change.entity, change.key, change.prepared
         if prepared is None:
             recent.drop(entity.name, key)
+            forget_relation(context, change)
             continue
         head, moment = next(written)
         if change.record is None:
@@ -418,6 +420,8 @@ def remember_write(
     stored = context.codecs[name].remember_write(record, prepared, head, op, moment)
     # A purge of unknown members keeps the revision, so a cached document with such members could restore them.
     if not prepared.unknown and len(prepared.body) <= LARGEST:
-        context.state.recent.put(name, key, stored)
+        context.state.recent.put(name, key, stored, prepared.body)
     else:
         context.state.recent.drop(name, key)
+    if head[0] == head[1]:
+        remember_relation(context, prepared)

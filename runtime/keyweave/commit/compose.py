@@ -101,6 +101,8 @@ def _guard_row(plan: Plan, change: Change) -> None:
         plan.guard_revision(entity, key, old.revision, op_of(old))
     elif change.guard == "unchanged":
         plan.guard_unchanged(entity, key, old.revision, op_of(old))
+    elif change.guard == "same":
+        plan.guard_same(entity, key, change.document)
     elif change.guard == "gone":
         plan.guard_gone(entity, key, change.deadline)
     else:

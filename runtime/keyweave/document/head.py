@@ -37,3 +37,8 @@ def read_head(document: bytes) -> Head | None:
         return None
     revision, created, expires, op = match.groups()
     return Head(int(revision), int(created), int(expires), op.decode())
+
+
+def write_head(revision: int, created: int, expires: int, op: str) -> bytes:
+    """Return the head of a document, as the server writes it."""
+    return f'{{"revision":{revision},"created":{created},"expires":{expires},"op":"{op}"'.encode()

@@ -6,7 +6,6 @@ from typing import Any
 
 from keyweave.changes.change import Change
 from keyweave.changes.unit import UnitOfWork
-from keyweave.commit.commit import commit
 from keyweave.commit.family import (
     Family,
     RowId,
@@ -14,7 +13,6 @@ from keyweave.commit.family import (
     member_id,
     members_of,
     read_family,
-    removal,
     restricted,
     row_id,
 )
@@ -29,6 +27,7 @@ from keyweave.model.keytext import checked_text
 from keyweave.model.record import Stored
 from keyweave.read.get import selects
 from keyweave.store.context import Context
+from keyweave.write.delete_remembered import discard_remembered
 from keyweave.write.delete_unreadable import discard_unreadable
 
 
@@ -61,9 +60,9 @@ def discard(context: Context, entity: Entity[Any], key: str, partition_value: An
     if unit is not None:
         return (yield from _discard_buffered(context, unit, entity, key, partition_value))
     newer: Change | None = None
-    guess = context.state.recent.get(entity.name, key) if not context.package.referrers[entity.name] else None
+    guess = context.state.recent.get(entity.name, key)
     if guess is not None and not is_another(context, entity, guess, partition_value):
-        removed, newer = yield from _discard_remembered(context, entity, key, guess)
+        removed, newer = yield from discard_remembered(context, entity, key, guess)
         if removed:
             yield from sweep_after_write(context, entity)
             return True
@@ -96,25 +95,6 @@ def is_another(context: Context, entity: Entity[Any], stored: Stored | None, par
     if partition_value is None or stored is None:
         return False
     return not selects(entity, context.codec(entity).snapshot_of(stored), partition_value)
-
-
-def _discard_remembered(
-    context: Context, entity: Entity[Any], key: str, guess: Stored
-) -> Flow[tuple[bool, Change | None]]:
-    """Try to remove a row without possible referrers in the state in which this process last wrote it.
-
-    Returns:
-        Whether the row was removed. If not, also the removal of the document in the refusal. When the refusal has no
-        document, the caller has to read the row: it may be deleted or past its deadline.
-    """
-    entries = context.codec(entity).entries_of(guess)
-    change = Change(entity, key, old=guess, old_entries=entries, prepared=None, guard="revision")
-    refusal = yield from commit(context, [change], with_document=True)
-    if refusal is None:
-        return True, None
-    context.state.recent.drop(entity.name, key)
-    document = refusal.document
-    return False, removal(context, entity, key, document, "revision") if document is not None else None
 
 
 def _read(

@@ -17,6 +17,19 @@ def box_upsert(actor: Actor, key: str) -> Program:
     yield from actor.call(upsert(actor.context, kind("Box"), kind("Box").record(id=key, token=actor.token)))
 
 
+def box_furnish(actor: Actor, key: str, *parts: str) -> Program:
+    """Insert or replace a box with parts, so that this process knows the family of a new one."""
+
+    def closure(context: Context) -> Program:
+        actor.act.touch(f"Box:{key}", ANY, actor.token)
+        yield from upsert(context, kind("Box"), kind("Box").record(id=key, token=actor.token))
+        for part in parts:
+            record = kind("Part").record(id=part, token=actor.token, box_id=key, parent_id=None)
+            yield from upsert(context, kind("Part"), record)
+
+    yield from actor.transact(closure)
+
+
 def box_delete(actor: Actor, key: str) -> Program:
     """Delete a box with its parts."""
     actor.act.touch(f"Box:{key}", ANY, ABSENT)
