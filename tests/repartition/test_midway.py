@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from keyweave.effects import Flow
+from keyweave.effects import ConnectionFailure, Flow, Send
 from keyweave.errors import NotFoundError, StoreUnavailableError
+from keyweave.exchange.doubling import observed
 from keyweave.exchange.handshake import handshake, learn_numbers
 from keyweave.keyspace.spread import place_of
 from keyweave.model.ids import ksuid
@@ -156,3 +157,24 @@ def test_a_store_whose_opening_was_interrupted_opens_when_the_number_has_grown()
             assert late.store.deals.get("a1.1").id == "a1.1"
         world.store._session.shell.run(learn_numbers(world.context))
         check_whole(world, 8)
+
+
+def test_what_some_masters_answered_is_not_relied_on_without_the_others(world: Estate) -> None:
+    """Whether the rows of a partition have moved is answered behind what it is asked for."""
+    context = world.context
+    partition = context.keyspace.partition("deals", NAMES[0])
+    met: list[ConnectionFailure] = []
+
+    def reading() -> Flow[None]:
+        try:
+            yield Send((("GET", partition.document("Deal", f"{NAMES[0]}.0")),))
+        except ConnectionFailure as failure:
+            met.append(failure)
+
+    flow = observed(context.amid(context.keyspace.doublings), reading())
+    effect = next(flow)
+    assert isinstance(effect, Send)
+    assert len(effect.commands) == 2
+    with pytest.raises(StopIteration):
+        flow.throw(ConnectionFailure("closed", "away", sent=True, answers={0: b"{}"}))
+    assert [(failure.sent, dict(failure.answers)) for failure in met] == [(True, {})]

@@ -11,8 +11,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from keyweave.effects import Command, Flow, Reply, Send, Word
+from keyweave.effects import Command, ConnectionFailure, Effect, Flow, Reply, Send, Word
 from keyweave.exchange.ask import Backoff
+from keyweave.exchange.driven import driven
 from keyweave.exchange.handshake import learn_numbers
 from keyweave.exchange.outdated import moving
 from keyweave.keyspace.keys import Partition
@@ -75,37 +76,22 @@ def observed(context: Context, flow: Flow[T]) -> Flow[T]:
     writing = {context.scripts[name].sha for name in _WRITING} | {
         context.scripts[name].text for name in _WRITING
     }
-    answer: Any = None
-    failure: BaseException | None = None
-    try:
-        while True:
-            try:
-                effect = flow.send(answer) if failure is None else flow.throw(failure)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
-            answer = failure = None
-            try:
-                if type(effect) is not Send:
-                    answer = yield effect
-                    continue
-                asked = _asked(effect.commands, tags, writing)
-                if not asked:
-                    answer = yield effect
-                    continue
-                number = len(effect.commands)
-                checks: list[Command] = [("HGET", each.schema, PARTITIONS) for each in asked]
-                replies = yield msgspec.structs.replace(effect, commands=(*effect.commands, *checks))
-                if not _agree(context, asked, replies[number:]):
-                    raise PartitionsMovedError
-                answer = replies[:number]
-            except GeneratorExit:
-                flow.close()
-                raise
-            except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it
-                failure = error
-    finally:
-        # The frame and the exception's traceback refer to each other: only the garbage collector would free them.
-        failure = None
+
+    def carry_out(effect: Effect) -> Flow[Any]:
+        asked = _asked(effect.commands, tags, writing) if type(effect) is Send else []
+        if type(effect) is not Send or not asked:
+            return (yield effect)
+        number = len(effect.commands)
+        checks: list[Command] = [("HGET", each.schema, PARTITIONS) for each in asked]
+        try:
+            replies = yield msgspec.structs.replace(effect, commands=(*effect.commands, *checks))
+        except ConnectionFailure as failure:
+            raise failure.copy() from failure  # the answers of some servers say nothing without those to the checks
+        if not _agree(context, asked, replies[number:]):
+            raise PartitionsMovedError
+        return replies[:number]
+
+    return (yield from driven(flow, carry_out))
 
 
 def _partitions(context: Context) -> list[Partition]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-from keyweave.effects import ConnectionFailure, Flow, Send
+from keyweave.effects import ConnectionFailure, Effect, Flow, Send
 from keyweave.errors import KeyweaveError
+from keyweave.exchange.driven import driven
 from keyweave.exchange.handshake import learn_numbers
 from keyweave.store.context import Context
 from keyweave.store.doubling import LEASE, longest_age, may_outlast, renewal_age
@@ -57,38 +58,28 @@ def within_lease(context: Context, flow: Flow[T]) -> Flow[T]:
     If there are other numbers, nothing more is sent for the flow: each of its exchanges fails, for the reason `moved`. So does one whose
     reply came behind the end of the lease: it may have been sent there.
     """
-    answer: Any = None
-    failure: BaseException | None = None
-    moved: ConnectionFailure | None = None
     most = longest_age(context.timeout)
-    try:
-        while True:
-            try:
-                effect = flow.send(answer) if failure is None else flow.throw(failure)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
-            answer = failure = None
-            try:
-                if type(effect) is Send:
-                    known = context.state.known
-                    if moved is None and known and context.monotonic() - known > most:
-                        moved = yield from _relearn(context)
-                    if moved is not None:
-                        raise moved.copy()
-                answer = yield effect
-                if type(effect) is Send and moved is None and context.state.known:
-                    if context.monotonic() - context.state.known > LEASE:
-                        moved = yield from _relearn(context)  # this process stood still before the reply
-                    if moved is not None:
-                        raise ConnectionFailure(moved.reason, str(moved), sent=True)
-            except GeneratorExit:
-                flow.close()
-                raise
-            except BaseException as error:  # noqa: BLE001 - the flow decides what to do about it
-                failure = error
-    finally:
-        # The frame and the exception's traceback refer to each other: only the garbage collector would free them.
-        failure = None
+    moved: ConnectionFailure | None = None
+
+    def relearn(age: float) -> Flow[None]:
+        nonlocal moved
+        known = context.state.known
+        if moved is None and known and context.monotonic() - known > age:
+            moved = yield from _relearn(context)
+
+    def carry_out(effect: Effect) -> Flow[Any]:
+        if type(effect) is not Send:
+            return (yield effect)
+        yield from relearn(most)
+        if moved is not None:
+            raise moved.copy()
+        answer = yield effect
+        yield from relearn(LEASE)  # this process may have stood still before the reply
+        if moved is not None:
+            raise ConnectionFailure(moved.reason, str(moved), sent=True)
+        return answer
+
+    return (yield from driven(flow, carry_out))
 
 
 def _relearn(context: Context) -> Flow[ConnectionFailure | None]:

@@ -170,7 +170,7 @@ MUTANTS: Final = (
     Mutant(
         "what takes long does not read the numbers of partitions again",
         "keyweave.exchange.lease:within_lease",
-        "context.monotonic() - known > most",
+        "context.monotonic() - known > age",
         "False",
     ),
 )
