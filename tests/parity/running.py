@@ -58,7 +58,7 @@ def _name(step: Any) -> str:
 async def _opened(url: str) -> aio.Store:
     number = chosen_partitions()
     return await aio.Store.open(
-        url, namespace="parity", partitions={"execution": number} if number > 1 else None
+        url, namespace=f"parity-of-{number}", partitions={"execution": number} if number > 1 else None
     )
 
 

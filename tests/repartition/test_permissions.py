@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from keyweave.admin import repartition as command
 from keyweave.cli import commands
 from keyweave.errors import AuthenticationError
+from keyweave.exchange import lease
 from keyweave.model.ids import ksuid
 from keyweave.repartition.grow import repartition
 from keyweave.store import doubling
@@ -87,6 +88,7 @@ def test_a_group_is_doubled_by_the_administrator_while_applications_write(
 ) -> None:
     """Each of them has exactly its own rule, and the server refuses nothing to any of them."""
     monkeypatch.setattr(doubling, "LEASE", 0.2)
+    monkeypatch.setattr(lease, "may_outlast", lambda *_: False)
     monkeypatch.setattr(command, "repartition", partial(repartition, lease=0.5, plan_life=-4.0))
     with ExitStack() as stack:
         worlds = [

@@ -193,6 +193,9 @@ class Cluster:
                     return False
                 if identity != node.id and not here.healthy:
                     return False
+                # A node that gets a slot takes an epoch above those that it knows: so it has to know all of them before.
+                if there.is_master and there.epoch != here.epoch:
+                    return False
         return True
 
     def wait_until_ok(self) -> None:

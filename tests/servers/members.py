@@ -14,6 +14,7 @@ class Member:
         port: on which it listens for clients.
         flags: such as `master`, `replica`, `fail`, `fail?` and `handshake`; Redis's word for a replica is replaced.
         primary: the id of the master that it replicates; empty of a master.
+        epoch: its configuration epoch; of two masters that claim a slot, the one with the higher epoch has it.
         connected: whether the node that was asked has a link to it.
         slots: ranges of slots that it serves, first and last.
         moving: slots that it imports or migrates; a node says that of itself only.
@@ -23,6 +24,7 @@ class Member:
     port: int
     flags: frozenset[str]
     primary: str
+    epoch: int
     connected: bool
     slots: tuple[tuple[int, int], ...]
     moving: tuple[int, ...]
@@ -48,13 +50,14 @@ def parse_members(text: str) -> dict[str, Member]:
 
 
 def _member(line: str) -> Member:
-    identity, address, flags, primary, _, _, _, link, *slots = line.split()
+    identity, address, flags, primary, _, _, epoch, link, *slots = line.split()
     port = address.partition("@")[0].rpartition(":")[2]
     return Member(
         id=identity,
         port=int(port),
         flags=frozenset(flags.replace("slave", "replica").split(",")) - {"myself"},
         primary="" if primary == "-" else primary,
+        epoch=int(epoch),
         connected=link == "connected",
         slots=tuple(_range(words) for words in slots if not words.startswith("[")),
         moving=tuple(int(words[1:].partition("-")[0]) for words in slots if words.startswith("[")),
