@@ -47,13 +47,16 @@ def all_masters(
     for partition, name in zip(partitions[1:], (yield from servers(context, partitions[1:])), strict=True):
         held.setdefault(name or partition.group, []).append(partition)
     others = [name for name in held if name != first_id]
-    asked = [questions(context, held[name][0]) for name in others]
+    # The questions begin with commands without a key, which go to the node of the key before them.
+    asked: list[tuple[Command, ...]] = [
+        (("EXISTS", held[name][0].clock), *questions(context, held[name][0])) for name in others
+    ]
     before, started = wall(), context.monotonic()
     replies = (yield from ask_once(context, tuple(chain(*asked)))) if asked else []
     latency = context.monotonic() - started
     found = [msgspec.structs.replace(first, **_holding(held[first_id]))]
     for name, commands in zip(others, asked, strict=True):
-        answers, replies = replies[: len(commands)], replies[len(commands) :]
+        answers, replies = replies[1 : len(commands)], replies[len(commands) :]
         if isinstance(answers[1], ServerError):
             raise refusal_error(context, answers[1])
         facts = facts_in(answers)

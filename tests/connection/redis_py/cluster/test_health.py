@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -270,14 +271,21 @@ def test_every_master_of_a_group_with_partitions_is_examined_with_what_it_holds(
         )
         for master in health.masters:  # each is asked about its own keys
             assert session.run(weakest_levels(session.context, [master]))
-        lone = [each for each in cluster.masters() if each is cluster.masters()[1]]
-        lone[0].ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-        try:
-            texts = [finding.what for finding in session.health().findings if "evict" in finding.id]
-            assert len(texts) == 1
-            assert "execution" in texts[0]
-        finally:
-            lone[0].ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        for master in cluster.masters():  # what is said of a master is what that one answered
+            theirs = {
+                each
+                for each in range(16)
+                if cluster.owner(slot_of(keyspace.at("execution", each).clock)) is master
+            }
+            with configured([master], maxmemory_policy="allkeys-lru"):
+                found = session.health()
+            (text,) = [finding.what for finding in found.findings if "evict" in finding.id]
+            (numbers,) = re.findall(r"execution ([0-9 ]+):", text)
+            assert set(map(int, numbers.split())) == theirs
+            policies = {each.partitions["execution"]: each.server.eviction_policy for each in found.masters}
+            assert {frozenset(each) for each, policy in policies.items() if policy == "allkeys-lru"} == {
+                frozenset(theirs)
+            }
 
 
 def test_masters_and_their_partitions_take_three_exchanges_however_many_there_are(cluster: Cluster) -> None:
