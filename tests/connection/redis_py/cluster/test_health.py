@@ -271,13 +271,13 @@ def test_every_master_of_a_group_with_partitions_is_examined_with_what_it_holds(
         )
         for master in health.masters:  # each is asked about its own keys
             assert session.run(weakest_levels(session.context, [master]))
-        for master in cluster.masters():  # what is said of a master is what that one answered
+        for node in cluster.masters():  # what is said of a master is what that one answered
             theirs = {
                 each
                 for each in range(16)
-                if cluster.owner(slot_of(keyspace.at("execution", each).clock)) is master
+                if cluster.owner(slot_of(keyspace.at("execution", each).clock)) is node
             }
-            with configured([master], maxmemory_policy="allkeys-lru"):
+            with configured([node], maxmemory_policy="allkeys-lru"):
                 found = session.health()
             (text,) = [finding.what for finding in found.findings if "evict" in finding.id]
             (numbers,) = re.findall(r"execution ([0-9 ]+):", text)
