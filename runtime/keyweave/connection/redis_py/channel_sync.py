@@ -220,8 +220,9 @@ class RedisPyChannel:
                 pool.pool.not_empty.notify()
         else:
             pool._available_connections.extend(map(lease.pop, (0,)[: len(lease)]))
-        with contextlib.suppress(IndexError):
-            self._waiters.popleft().set()
+        if self._waiters:  # a caller is there before it looks into the pool, so none is overlooked
+            with contextlib.suppress(IndexError):
+                self._waiters.popleft().set()
 
     def _leave(self, connection: Any) -> None:
         """Make a connection fit for the pool."""
