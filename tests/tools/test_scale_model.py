@@ -25,7 +25,10 @@ def test_a_known_partition_is_one_trip_and_a_home_one_more(measured: Measured) -
     assert trips["get by key, not met before"] == trips["create a task"] == [1, 2, 2]
     assert trips["page of an execution"] == trips["count over all"] == [1, 1, 1]
     assert trips["page of 50 over all"] == [1, 2, 2]
-    assert all(cost.bytes > 0 and cost.server > 0 for by in measured.costs.values() for cost in by.values())
+    for name, by in measured.costs.items():
+        # The server counts whole microseconds of each command, and a GET may take less than one.
+        least = -1 if name.startswith("get ") else 0
+        assert all(cost.bytes > 0 and cost.server > least for cost in by.values()), (name, by)
     assert measured.row_bytes > 400
 
 
