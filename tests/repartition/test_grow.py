@@ -17,6 +17,7 @@ from keyweave.evolution.backfill import backfill
 from keyweave.evolution.build import Build
 from keyweave.exchange import lease
 from keyweave.exchange.handshake import learn_numbers
+from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.spread import place_of
 from keyweave.model.ids import ksuid
 from keyweave.read import execute
@@ -374,6 +375,31 @@ def test_a_stopped_partition_goes_on_by_itself() -> None:
         with opened(namespace) as command:
             run(command, 4)
         assert {row.worth for row in world.store.deals.all().list()} == {8, 1}
+
+
+def test_a_run_that_was_interrupted_at_its_very_end_is_completed_beside_what_came_late() -> None:
+    namespace = ksuid()
+    for world in filled(namespace, 2):
+        first = world.context.keyspace.at("deals", 0)
+
+        def at_the_end(sent: int, asked: Estate = world, where: Partition = first) -> None:
+            clock = asked.ask("GET", where.clock)
+            if asked.ask("HGET", where.schema, "partitions") == b"4" and clock.isdigit():
+                raise Interrupted
+
+        with opened(namespace) as command, pytest.raises(Interrupted):
+            run(command, 4, at_the_end)
+        assert world.ask("HGET", first.schema, "doubling") == b"4"
+        # The home of a value that has moved, set by a client that stood still until now.
+        stray = next(name for name in map(str, range(99)) if place_of(name) & 3 == 2)
+        world.ask("HSET", first.homes("Deal", ""), stray, "0 1")
+        with opened(namespace) as command:
+            run(command, 4)
+        world.store._session.shell.run(learn(world))
+        assert contents(world)["count"] == 12
+        check_whole(world, 4)
+        world.store.sweep()
+        assert world.ask("HGET", first.homes("Deal", ""), stray) is None
 
 
 def test_a_process_that_was_taken_over_cannot_go_on() -> None:

@@ -168,7 +168,10 @@ class Round:
             if isinstance(step, KeyweaveError):
                 for lost in list(waiting) if concerns_master(step) else [partition]:
                     self._failures.add(lost, step, name)
-                    waiting.remove(lost)
+                    if (
+                        lost in waiting
+                    ):  # another partition of a master that cannot be used may have taken it out
+                        waiting.remove(lost)
             elif partition in waiting and ended(step):
                 waiting.remove(partition)
 

@@ -268,8 +268,11 @@ def _double(context: Context, group: str, target: int, observe: Observer, still:
         yield from _hand_over(context, pair, locator, still)
     yield from learn_numbers(context)
     stage = Stage("removes what has moved", half, target, total=int(total))
-    for start in range(0, len(pairs), _TOGETHER):
-        part = pairs[start : start + _TOGETHER]
+    clocks = yield from ask(context, tuple(("GET", pair.source.clock) for pair in pairs))
+    # An earlier run that was interrupted at its end has removed everything, and let some clocks be plain again.
+    left = [pair for pair, clock in zip(pairs, clocks, strict=True) if _suffix(clock).startswith(pair.moved)]
+    for start in range(0, len(left), _TOGETHER):
+        part = left[start : start + _TOGETHER]
         yield from together(context, [clean(context, pair, locator, progress) for pair in part])
 
 
