@@ -32,8 +32,10 @@ def test_no_seed_breaks_a_promise() -> None:
 
 @pytest.mark.parametrize("seed", [10505, 11469, 101224, 109764])
 def test_a_seed_that_once_broke_a_promise_keeps_it(seed: int) -> None:
-    """A server was away for the beginning of a part; a caller left while its write's homes were removed; partitions of one master failed
-    a sweep for different reasons; and a repartition was interrupted at its end, beside a home that came late.
+    """What each of them found.
+
+    A server was away for the beginning of a part; a caller left while its write's homes were removed; partitions of one master failed a
+    sweep for different reasons; and a repartition was interrupted at its end, beside a home that came late.
     """
     assert play(scenario(seed)).violations == ()
 
