@@ -157,6 +157,13 @@ def answers_in(entries: Iterable[Entry]) -> frozenset[tuple[bytes, bytes, bytes]
     )
 
 
+def written_together(entries: Iterable[Entry], shared: Mapping[bytes, tuple[str, ...]]) -> frozenset[str]:
+    """The operations whose effects a document has that steps of a file wrote, where several tasks of a process wrote together."""
+    texts = (effect[2] for entry in entries for effect in entry.effects if effect[0] == "put")
+    ops = (match[1] for text in texts if (match := _OP.search(text)) is not None)
+    return frozenset(token for op in ops for token in shared.get(op, ()))
+
+
 def registers_of(database: Database) -> dict[str, str]:
     """The token of every row that is a register."""
     found = {}
