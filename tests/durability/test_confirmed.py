@@ -191,6 +191,20 @@ def test_a_refused_write_raises_its_own_error(flavour: str, server: Running) -> 
             stores.do(stores.db.users.create(user("u")))
 
 
+@pytest.mark.parametrize("deadline", [0.3, 0.6, SOON, 2.0, 10.0])
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_the_answer_of_a_server_that_looks_ten_times_a_second_comes_in_time(
+    flavour: str, deadline: float, server: Running
+) -> None:
+    """A quiet server ends WAITAOF up to 100 ms late."""
+    with harness(flavour, "in time", url=server.url, durable="disk", deadline=deadline) as stores:
+        stores.do(stores.db.users.create(user("first")))
+        with exchanges(stores) as sent:
+            stores.do(stores.db.users.create(user("second")))
+        (wait,) = [int(commands[place][3]) for commands in sent for place in confirmations(commands)]
+        assert deadline * 500 - 25 < wait < deadline * 1000 - 120
+
+
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_an_operation_may_wait_longer_than_an_exchange(flavour: str, server: Running) -> None:
     with harness(flavour, "patient", url=server.url, durable="disk", timeout=0.2, deadline=1.5) as stores:

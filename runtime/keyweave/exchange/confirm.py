@@ -27,8 +27,11 @@ T = TypeVar("T")
 
 _LOG: Final = logging.getLogger("keyweave")
 
+_TICK: Final = 0.1
+"""Seconds by which a quiet server may answer WAIT and WAITAOF after their time: it looks `hz` times a second, 10 by default."""
+
 _RESERVE: Final = 0.1
-_MOST_RESERVED: Final = 0.25
+_MOST_RESERVED: Final = 0.15
 """The share of the time left, and the seconds at most, that are kept for the reply and for what follows it."""
 
 _WROTE: Final = frozenset({b"OK", b"NEVER", b"HOME"})
@@ -111,7 +114,7 @@ def _exchange(
     """Send commands with the confirmation; return their replies, and in words what was missing if no receipt notes that."""
     left = context.policy.deadline if end is None else end - context.monotonic()
     parts = effect.parts or (effect,)
-    wait = (left - min(left * _RESERVE, _MOST_RESERVED)) * min(map(_share, parts))
+    wait = _longest_wait(left) * min(map(_share, parts))
     commands, places = _with_confirmations(context, effect, level.command(int(wait * 1000)))
     replies: list[Reply] = yield Send(commands, max(left, 0.001), 0, effect.meanwhile)
     confirmations = [replies.pop(place) for place in reversed(places)]
@@ -129,6 +132,11 @@ def _exchange(
                 part.receipt.unconfirmed = part.receipt.unconfirmed or reason
         start += len(part.commands)
     return replies, lacking
+
+
+def _longest_wait(left: float) -> float:
+    """Return how many of the seconds that are left the server may wait, so that its answer comes in time: at least half."""
+    return max(left - _TICK - min(left * _RESERVE, _MOST_RESERVED), left / 2)
 
 
 def _note(part: Send) -> str | None:
