@@ -219,10 +219,7 @@ def ask(
         except ConnectionFailure as failure:
             error = failure_error(context, failure)
         else:
-            refusal = next(
-                (reply for reply in replies if type(reply) is ServerError and reply.code not in tolerated),
-                None,
-            )
+            refusal = _refusal(replies, tolerated)
             if refusal is None:
                 return replies if parts is None else _joined(replies, parts)
             error = refusal_error(context, refusal)
@@ -230,6 +227,13 @@ def ask(
                 raise error
         backoff = backoff or Backoff(context)
         yield from backoff.pause(error)
+
+
+def _refusal(replies: Sequence[Reply], tolerated: frozenset[str] = frozenset()) -> ServerError | None:
+    """Return the first reply that is an error with a code that is not tolerated."""
+    if ServerError not in map(type, replies):  # this runs for each exchange
+        return None
+    return next((each for each in replies if type(each) is ServerError and each.code not in tolerated), None)
 
 
 def _joined(replies: list[Reply], parts: list[int]) -> list[Reply]:
@@ -281,7 +285,7 @@ def ask_scripts(
         except ConnectionFailure as failure:
             error = failure_error(context, failure)
         else:
-            refusal = next((reply for reply in replies if type(reply) is ServerError), None)
+            refusal = _refusal(replies)
             if refusal is None:
                 return replies
             if refusal.code == "NOSCRIPT":

@@ -159,28 +159,28 @@ class _Page:
 
     def _read(self, chosen: list[Entry]) -> Flow[None]:
         """Read the rows of entries. What was missing before is examined in the same round trip."""
-        members: dict[int, list[bytes]] = {}
-        for _, member, number in chosen:
-            if number in members:
-                members[number].append(member)
+        places: dict[int, list[int]] = {}
+        for place, (_, _, number) in enumerate(chosen):
+            if number in places:
+                places[number].append(place)
             else:
-                members[number] = [member]
+                places[number] = [place]
         name, missing = self._query.entity.name, self.missing
-        clocks = self._stale_clocks(members) if name in self._context.retention else {}
+        clocks = self._stale_clocks(places) if name in self._context.state.ending else {}
         commands: list[Command] = []
-        for number, theirs in members.items():
+        for number, theirs in places.items():
             prefix = self._partitions[number].document_prefix(name)
-            commands.append(("MGET", *[prefix + member.decode() for member in theirs]))
+            commands.append(("MGET", *[prefix + chosen[place][1].decode() for place in theirs]))
             if number in clocks:
                 commands.append(TIME)
         commands += [("ZMSCORE", self._view(number), member) for _, member, number in missing]
         replies = iter((yield from ask(self._context, tuple(commands))))
-        documents = {}
-        for number in members:
-            documents[number] = iter(next(replies))
+        read: list[Any] = [None] * len(chosen)
+        for number, theirs in places.items():
+            for place, document in zip(theirs, next(replies), strict=True):
+                read[place] = document
             if number in clocks:
                 clocks[number].set(micros_of(next(replies)))
-        read = [next(documents[number]) for _, _, number in chosen]
         if missing:
             yield from self._heal(missing, [score for (score,) in replies])
             self.missing = []
@@ -191,7 +191,7 @@ class _Page:
         yield from self._keep(chosen, load_each(self._context, self._query.entity, read))
 
     def _stale_clocks(self, numbers: Iterable[int]) -> dict[int, ServerClock]:
-        """Return the clocks that are set behind the documents of partitions, because their rows may have deadlines."""
+        """Return the clocks that are set behind the documents of partitions, because rows like theirs had deadlines before."""
         found: dict[int, ServerClock] = {}
         for number in numbers:
             clock = self._context.clock(self._partitions[number])
@@ -259,6 +259,7 @@ class _Page:
         if not theirs:
             return None
         context, entity = self._context, self._query.entity
+        context.state.ending.add(entity.name)
         flows = [
             which_live(inside(context, self._partitions[number]), entity, [rows[place] for place in places])
             for number, places in theirs.items()

@@ -52,7 +52,11 @@ class ServerClock:
 
     def stale(self) -> bool:
         """Return whether the time was set, but no longer decides whether a deadline has passed."""
-        return self._reading[0] != 0 and not self.reliable()
+        micros, at, wall = self._reading
+        if not micros:
+            return False
+        age = self._monotonic() - at
+        return age > _FRESH or abs(self._wall() - wall - age) > _JUMP
 
     def passed(self, deadline: int) -> bool | None:
         """Return whether `deadline` (microseconds since 1970) has passed; None when the estimate cannot decide it."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import ref
 
 import pytest
 import redis
@@ -406,6 +408,23 @@ def test_callers_share_the_pool_with_the_application(
     state = store.session.shell.pool_state()
     assert state.open <= 3 and state.idle == state.open
     opened.do(pool.disconnect())
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_connections_that_the_client_gave_up_are_not_kept(
+    over: Opened, server: Running, flavour: str
+) -> None:
+    client = client_of(flavour, server)
+    store = over(flavour, client)
+    store.do(store.store.ready())
+    pool = client.connection_pool
+    given_up = [ref(each) for each in pool._available_connections]
+    assert given_up
+    store.do(pool.disconnect())
+    pool.reset()
+    assert not store.do(store.store.users.exists("other"))
+    gc.collect()
+    assert [each() for each in given_up] == [None] * len(given_up)
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)

@@ -8,7 +8,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from keyweave.connection.direct import wire
 from keyweave.connection.direct.busy_poll import BusyPoll
@@ -72,6 +72,9 @@ class SocketLink:
         "usable",
     )
 
+    _reads_first: ClassVar = True
+    """Whether the replies are read before the socket is polled where they are probably there."""
+
     def __init__(
         self,
         settings: ConnectionSettings,
@@ -132,6 +135,7 @@ class SocketLink:
                 meanwhile()
                 started = time.monotonic()
                 until = started + limit
+                ready = self._reads_first
             if polling is not None and polling.begin(self._number):
                 ready = polling.poll(self._poll, started)
             while True:
@@ -200,6 +204,7 @@ class TLSLink(SocketLink):
     """The same over TLS, whose bytes a poll of the socket does not show. The socket waits by itself, with a timeout."""
 
     __slots__ = ()
+    _reads_first: ClassVar = False
 
     def _send(self, payload: bytes, until: float) -> None:
         self._socket.settimeout(_remaining(until))

@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio
@@ -45,7 +44,7 @@ class RedisPyChannel:
     ) -> None:
         self.settings: Final = settings
         self._pool: Final = client.connection_pool
-        self._links: WeakKeyDictionary[Any, BorrowedLink] = WeakKeyDictionary()
+        self._links: Final[dict[Any, BorrowedLink]] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._once: Final = no_retries(asynchronous=True)
         self._on_close = on_close
@@ -113,11 +112,18 @@ class RedisPyChannel:
         link = self._links.get(connection)
         if connection.is_connected:
             if link is None or not link.belongs_to(connection):
-                link = self._links[connection] = BorrowedLink(self.settings, connection)
+                link = self._borrow(connection)
             if await self._alive(link, until):
                 return link
             await connection.disconnect(nowait=True)
         await self._connect(connection, until)
+        return self._borrow(connection)
+
+    def _borrow(self, connection: Any) -> BorrowedLink:
+        """Make the link on a connection, and forget those of connections that are closed."""
+        for each in tuple(self._links):
+            if not each.is_connected:
+                del self._links[each]
         link = self._links[connection] = BorrowedLink(self.settings, connection)
         return link
 

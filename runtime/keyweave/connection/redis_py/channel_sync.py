@@ -14,7 +14,6 @@ from operator import call
 from queue import LifoQueue
 from threading import Event
 from typing import Any, Final, TypeAlias
-from weakref import WeakKeyDictionary
 
 import redis
 
@@ -46,20 +45,27 @@ class RedisPyChannel:
         client: a client that `settings_of` accepts.
         settings: what `settings_of` returned.
         on_close: closes a client that belongs to this channel; None for a client that the application gave.
+        own: whether no application uses the client; by default whether there is `on_close`.
     """
 
     def __init__(
-        self, client: Any, settings: ConnectionSettings, on_close: Callable[[], None] | None = None
+        self,
+        client: Any,
+        settings: ConnectionSettings,
+        on_close: Callable[[], None] | None = None,
+        *,
+        own: bool | None = None,
     ) -> None:
         self.settings: Final = settings
         self._pool: Final = client.connection_pool
         self._blocking: Final = isinstance(self._pool, redis.BlockingConnectionPool)
         if self._blocking and not isinstance(self._pool.pool, LifoQueue):
             raise ConfigurationError("client: the queue of its pool must be a LifoQueue")
-        self._links: WeakKeyDictionary[Any, BorrowedLink] = WeakKeyDictionary()
+        self._links: Final[dict[Any, BorrowedLink]] = {}
         self._waiters: deque[Event] = deque()
         self._once: Final = no_retries(asynchronous=False)
         self._on_close = on_close
+        self._own: Final = on_close is not None if own is None else own
         self._closed = False
         self._watch: PoolWatch | None = None
 
@@ -98,12 +104,19 @@ class RedisPyChannel:
         link = self._links.get(connection)
         if connection.is_connected:
             if link is None or not link.belongs_to(connection):
-                link = self._links[connection] = borrow(self.settings, connection)
+                link = self._borrow(connection)
             if self._alive(link, until):
                 return link
             connection.disconnect()
         self._connect(connection, until)
-        link = self._links[connection] = borrow(self.settings, connection)
+        return self._borrow(connection)
+
+    def _borrow(self, connection: Any) -> BorrowedLink:
+        """Make the link on a connection, and forget those of connections that are closed."""
+        for each in tuple(self._links):
+            if not each.is_connected:
+                self._links.pop(each, None)
+        link = self._links[connection] = borrow(self.settings, connection, own=self._own)
         return link
 
     def _take(self, lease: Lease) -> bool:

@@ -47,6 +47,8 @@ class BorrowedLink(SocketLink):
         /,
     ) -> list[Reply]:
         waits = self._socket.gettimeout()
+        if not waits and waits is not None and not self._resp3:  # it never blocks
+            return super().exchange(commands, timeout, meanwhile)
         try:
             self._socket.setblocking(False)
             replies = super().exchange(commands, timeout, meanwhile)
@@ -67,7 +69,14 @@ class BorrowedTLSLink(BorrowedLink, TLSLink):
     __slots__ = ()
 
 
-def borrow(settings: ConnectionSettings, connection: Any) -> BorrowedLink:
-    """Return a link on a connected connection."""
-    kind = BorrowedTLSLink if hasattr(connection._sock, "pending") else BorrowedLink
-    return kind(settings, connection)
+def borrow(settings: ConnectionSettings, connection: Any, *, own: bool = False) -> BorrowedLink:
+    """Return a link on a connected connection.
+
+    Args:
+        own: whether no application uses the connection. Its socket then never blocks again.
+    """
+    if hasattr(connection._sock, "pending"):
+        return BorrowedTLSLink(settings, connection)
+    if own:
+        connection._sock.setblocking(False)
+    return BorrowedLink(settings, connection)

@@ -47,6 +47,7 @@ class ClusterChannel:
         self._slots: Final = slots
         self._nodes: Final = nodes
         self._on_close = on_close
+        self._own: Final = on_close is not None
         self._channels: dict[Node, RedisPyChannel] = {}
         self._closed = False
         self._watch: PoolWatch | None = None
@@ -131,7 +132,8 @@ class ClusterChannel:
         """Return the channel to one node."""
         channel = self._channels.get(node)
         if channel is None:
-            made = RedisPyChannel(self._nodes.client(node), at_node(self.settings, node))
+            settings = at_node(self.settings, node)
+            made = RedisPyChannel(self._nodes.client(node), settings, own=self._own)
             if self._watch is not None:
                 made.watch(self._watch)
             channel = self._channels.setdefault(node, made)

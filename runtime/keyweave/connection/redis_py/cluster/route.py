@@ -86,14 +86,13 @@ def by_owner(
     found: dict[N, list[int]] = {}
     node: N | None = None
     for place, command in enumerate(commands):
-        verb = command[0]
-        number = 3 if verb == "EVALSHA" else 1
+        number = _KEYS.get(command[0], 1)
         if len(command) <= number:
-            if verb != "TIME" or node is None:
+            if command[0] != "TIME" or node is None:
                 return None
             found[node].append(place)
             continue
-        if verb in CURSORS:
+        if not number:
             return None
         word = command[number]
         # This runs for each command of every pipeline, so what a key begins with is examined once.
@@ -121,6 +120,9 @@ def by_owner(
 
 CURSORS: Final = {"SCAN": 1, "HSCAN": 2, "ZSCAN": 2}
 """Commands with a cursor, and the place of the cursor among their words. A cursor is of use on the node that gave it only."""
+
+_KEYS: Final[dict[Word, int]] = {"EVALSHA": 3, **dict.fromkeys(CURSORS, 0)}
+"""The place of the first key where it is not the first argument; 0 for commands with a cursor."""
 
 
 CONFIRMING: Final = frozenset({"WAIT", "WAITAOF"})
