@@ -78,6 +78,8 @@ class Side:
         What was prepared has warmed this side's path through caches that the side before it emptied. A read, which
         needs no preparing, is made once before it is timed.
         """
+        if case.writes:
+            self.rows.begin_anew()  # senders of bare bytes wrote the same rows since the turn before
         arguments = await case.prepare(self, turn)
         target = case.target(self.engine)
         if not case.writes:

@@ -71,6 +71,8 @@ async def rates(
 
 async def _window(case: Case, side: Side, turns: Sequence[Turn], callers: int) -> tuple[float, float]:
     """Seconds from the first call to the last answer, and seconds of processor time of this process."""
+    if case.writes:
+        side.rows.begin_anew()  # as for one caller, see `Side.once`
     ready: list[Callable[[], Awaitable[Any]] | None] = [None] * len(turns)
     places = iter(range(len(turns)))
 
