@@ -54,9 +54,15 @@ class RedisPyChannel:
         self._closed = False
         self._watch: PoolWatch | None = None
 
-    async def exchange(  # noqa: D102 - AsyncChannel
-        self, commands: Sequence[Command], until: float | None = None, within: float | None = None, /
+    async def exchange(
+        self,
+        commands: Sequence[Command],
+        until: float | None = None,
+        within: float | None = None,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
+        /,
     ) -> list[Reply]:
+        """Do what `AsyncChannel` says. `meanwhile` is awaited between sending and reading; its time does not count."""
         if not commands:
             return []
         if self._loop is not asyncio.get_running_loop() or self._closed:
@@ -64,7 +70,9 @@ class RedisPyChannel:
         connection = self._take() or await self._wait(until)
         try:
             link = await self._link(connection, until)
-            return await link.exchange(commands, self.settings.timeout if within is None else within)
+            return await link.exchange(
+                commands, self.settings.timeout if within is None else within, meanwhile
+            )
         except NOT_CARRIED_OUT as refusal:
             return refused_while_connecting(refusal, commands)
         finally:

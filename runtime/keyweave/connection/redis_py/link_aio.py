@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from keyweave.connection.direct import wire
@@ -52,13 +52,26 @@ class BorrowedLink:
         """Close the transport at once. What is not sent yet never will be: redis-py would go on to send it."""
         self._writer.transport.abort()
 
-    async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Reply]:
-        """Send all commands and read all replies within `seconds`. Raises ConnectionFailure."""
+    async def exchange(
+        self,
+        commands: Sequence[Command],
+        seconds: float,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
+    ) -> list[Reply]:
+        """Send all commands and read all replies within `seconds`. Raises ConnectionFailure.
+
+        Args:
+            meanwhile: awaited between sending and reading; its time does not count.
+        """
         payload = b"".join(map(wire.pack_command, commands))
         self.usable = False
         self.last_used = time.monotonic()
         replies: list[Reply] = []
         try:
+            if meanwhile is not None:
+                self._writer.write(payload)  # the transport keeps what the socket does not take
+                payload = b""
+                await meanwhile()
             async with asyncio.timeout(seconds):
                 await self._exchange(payload, len(commands), replies)
         except TimeoutError:
@@ -74,7 +87,8 @@ class BorrowedLink:
 
     async def _exchange(self, payload: bytes, expected: int, replies: list[Reply]) -> None:
         reader = self._reader
-        self._writer.write(payload)
+        if payload:
+            self._writer.write(payload)
         if len(payload) > _PAUSE_ABOVE:
             await self._writer.drain()
         while len(replies) < expected:

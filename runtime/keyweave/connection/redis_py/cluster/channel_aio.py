@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 from keyweave.connection.direct import wire
@@ -110,20 +111,27 @@ class ClusterChannel:
     async def _at_once(
         self, steps: Sequence[Exchange], until: float | None, within: float | None
     ) -> list[list[Reply] | ConnectionFailure]:
-        """Ask every node at the same time. A node that cannot be used does not keep the others from being asked."""
+        """Send to every node, then read what each answers. A node that cannot be used does not keep the others from being asked."""
+        found: list[list[Reply] | ConnectionFailure | None] = [None] * len(steps)
 
-        async def run(step: Exchange) -> list[Reply] | ConnectionFailure:
+        async def run(number: int) -> None:
+            if number == len(steps) or found[number] is not None:
+                return
+            node, commands, _ = steps[number]
             try:
-                return await self._channel(step.node).exchange(step.commands, until, within)
+                # The next ones are sent while this node works. A task for each would take more time than the sending.
+                replies = await self._channel(node).exchange(
+                    commands, until, within, partial(run, number + 1)
+                )
             except ConnectionFailure as failure:
-                self._lost(step.node, failure)
-                return failure
+                self._lost(node, failure)
+                found[number] = failure
+            else:
+                found[number] = replies
+            await run(number + 1)
 
-        found = await asyncio.gather(*[run(step) for step in steps], return_exceptions=True)
-        for each in found:
-            if isinstance(each, BaseException) and not isinstance(each, ConnectionFailure):
-                raise each
-        return found  # type: ignore[return-value]  # the others are no results
+        await run(0)
+        return [each for each in found if each is not None]
 
     def _channel(self, node: Node) -> RedisPyChannel:
         """Return the channel to one node."""
