@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from keyweave.changes.answer import Refusal
+from keyweave.changes.answer import Guard, Refusal, Status
 from keyweave.changes.change import replacement
 from keyweave.commit.commit import remember_write
 from keyweave.document.codec import Codec, Prepared
@@ -15,6 +15,9 @@ from keyweave.homes.home import is_located
 from keyweave.model.record import Stored
 from keyweave.store.context import Context
 from keyweave.write.settle import settle
+
+_ROW_REFUSALS: Final = {each.encode(): each for each in (Status.EXISTS, Status.CHANGED, Status.MISSING)}
+"""Refusals by the guard of the row itself, which is the first one of a packed plan."""
 
 
 def put(
@@ -33,9 +36,13 @@ def put(
         with_document: whether an EXISTS or CHANGED refusal includes the stored document.
     """
     begun = yield from first_try(context, prepared, stored, with_document=with_document)
-    if begun is not None and remembered(context, begun, prepared, record):
-        yield from sweep_after_write(context, codec.entity)
-        return None
+    if begun is not None:
+        if remembered(context, begun, prepared, record):
+            yield from sweep_after_write(context, codec.entity)
+            return None
+        refusal = _row_refusal(context, begun, prepared, stored)
+        if refusal is not None:
+            return refusal
     change = replacement(codec, record, stored, prepared)
     return (yield from settle(context, [change], with_document=with_document, begun=begun))
 
@@ -45,7 +52,8 @@ def first_try(
 ) -> Flow[Begun | None]:
     """Send the plan that writes one row, packed, and return what came of it; None if it is not sent so.
 
-    The plan is built only if the server does not answer OK: to name the guard, to try again, or to settle it.
+    The plan is built only if the server answers neither OK nor that the row is another one: to name the guard, to try again, or to
+    settle it.
     """
     packer = context.packer(prepared.entity)
     if packer is None or (context.homing and not _stays(context, prepared, stored)):
@@ -91,3 +99,18 @@ def remembered(context: Context, begun: Begun, prepared: Prepared, record: Any) 
     head = (int(reply[1]), int(reply[2]), int(reply[3]))
     remember_write(context, prepared, record, head, begun.op)
     return True
+
+
+def _row_refusal(
+    context: Context, begun: Begun, prepared: Prepared, stored: Stored | None
+) -> Refusal | None:
+    """Return the refusal of a first try because the row is not as it was known; None for everything else.
+
+    It is what the plan would make of the reply, and costs much less than building one.
+    """
+    reply = begun.reply
+    if type(reply) is not list or reply[0] not in _ROW_REFUSALS or int(reply[1]) != 1:
+        return None
+    context.state.ledger.answered(begun.ticket)
+    guard = Guard("absent" if stored is None else "revision", prepared.entity, prepared.key)
+    return Refusal(_ROW_REFUSALS[reply[0]], guard, "", reply[3] if len(reply) > 3 else None)
