@@ -275,6 +275,10 @@ bench-polling: $(STAMP) ## Compare calls with and without busy polling, and rene
 	@echo "bench-polling: the same calls, with polling and without"
 	@$(BIN)/python -m tools.bench polling --docs docs
 
+bench-trips: $(STAMP) ## Compare ways to spare a round trip for rows of another process, in turns (a minute)
+	@echo "bench-trips: rows that another process wrote"
+	@$(BIN)/python -m tools.bench.trips.comparison
+
 bench-crowd: $(STAMP) ## Compare crowds of callers on one row with PostgreSQL, and renew that section of docs/benchmarks.md
 	@echo "bench-crowd: many callers on one row"
 	@$(BIN)/python -m tools.bench crowd --docs docs
