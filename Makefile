@@ -295,6 +295,12 @@ bench-guard: $(STAMP) ## Compare this checkout with a commit, in turns in one ru
 	@echo "bench-guard: this checkout beside $(BASE)"
 	@$(BIN)/python -m tools.bench.guard --base $(BASE)
 
+bench-compiled: $(STAMP) ## Compare client time with that of compiled copies, built in a temporary folder; needs a C compiler (10 minutes)
+	@echo "bench-compiled: this checkout beside compiled copies of it"
+	@test -e $(VENV)/compiled || $(BIN)/python -m venv $(VENV)/compiled
+	@PIP_CONSTRAINT=constraints.txt $(VENV)/compiled/bin/pip --quiet --disable-pip-version-check install -r requirements-compiled.txt
+	@$(BIN)/python -m tools.bench.compiled --compiler $(VENV)/compiled/bin/python
+
 bench-core: $(STAMP) ## Compare generated calls with bare redis-py calls on the embedded server
 	@echo "bench-core: generated calls against bare calls"
 	@$(BIN)/python -m tools.bench.core
