@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -48,6 +49,18 @@ def test_ids_of_numbers_sort_as_the_numbers_and_give_them_back(numbers: list[int
 )
 def test_the_text_of_a_number_is_fixed_for_good(number: int, text: str) -> None:
     assert id_text(number) == int_id(number) == text
+
+
+@given(st.lists(SHORT | st.text(), min_size=2, max_size=4), st.integers(0, 3))
+def test_the_id_of_a_key_of_texts_escapes_each_part(parts: list[str], place: int) -> None:
+    """Nearly every such key has nothing to escape, and is joined at once."""
+    low = re.compile('[\0-"]')
+    each = [low.sub(lambda found: '"' + chr(ord(found[0]) + 0x40), part) for part in parts]
+    assert joined_id(*parts) == "!".join(each)
+    assert parts_of_id(joined_id(*parts), (str,) * len(parts)) == tuple(parts)
+    plain = ["thread", "", "1f1ebd55-4769-6739", "ä~"]
+    plain[place] = parts[0]
+    assert joined_id(*plain) == "!".join([*plain[:place], each[0], *plain[place + 1 :]])
 
 
 @given(st.lists(st.tuples(SHORT | st.text(), st.integers(-200, 200), SHORT), min_size=2, unique=True))

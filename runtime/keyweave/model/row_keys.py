@@ -75,14 +75,14 @@ class RowKeys:
             rule = f"expected a key of {len(self.parts)} parts: {', '.join(self.parts)}"
             raise ValidationError(f"{self.name}: {rule}", entity=self.name, rule=rule)
         for (name, kind), value in zip(self.parts.items(), key, strict=True):
-            check_kind(value, "str" if issubclass(kind, str) else kind.__name__, entity=self.name, field=name)
+            if type(value) is not kind:
+                text = "str" if issubclass(kind, str) else kind.__name__
+                check_kind(value, text, entity=self.name, field=name)
         trimmed = self.trimmed
-        return joined_id(
-            *[
-                value.strip() if name in trimmed else value
-                for name, value in zip(self.parts, key, strict=True)
-            ]
-        )
+        if trimmed:
+            parts = zip(self.parts, key, strict=True)
+            key = tuple([value.strip() if name in trimmed else value for name, value in parts])
+        return joined_id(*key)
 
     def stored_keys(self, keys: Any) -> Any:
         """Return the ids of rows by keys that a caller gives; what is not several keys stays as it is."""
