@@ -215,7 +215,7 @@ class AsyncKeyweaveSaver(BaseCheckpointSaver[str]):
 
     async def _tuples(self, rows: builtins.list[Checkpoint]) -> builtins.list[CheckpointTuple]:
         """Return checkpoints with their values and writes, without those that have been removed in the meantime."""
-        keys = list(checkpoints.value_keys(rows))
+        keys = list(dict.fromkeys(checkpoints.value_keys(rows)))
         found = zip(keys, await self._store.channel_values.get_many(keys), strict=True)
         values = {key: value for key, value in found if value is not None}
         tasks: dict[checkpoints.CheckpointKey, builtins.list[TaskWrites]] = {key_of(row): [] for row in rows}
