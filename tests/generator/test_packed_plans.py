@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from keyweave.changes.change import replacement
+from keyweave.changes.change import Change, replacement
 from keyweave.changes.packed import Numbers
-from keyweave.changes.removal import Removal, pack_removals
+from keyweave.changes.removal import may_pack, pack_removals
 from keyweave.commit.compose import plan_of
 from keyweave.document.codec import Codec, Prepared
 from keyweave.document.head import write_head
@@ -103,7 +103,7 @@ def test_a_packed_plan_that_deletes_rows_has_the_words_of_the_plan(name: str, co
     )
     draw, compared = random.Random(name), 0
     for group in sorted({entity.group for entity in schema.entities}):
-        removals: list[Removal] = []
+        removals: list[Change] = []
         for entity in schema.entities:
             descriptor = context.package.entities[entity.name]
             codec = Codec(structs.replace(descriptor, check=lambda record: None), 0)
@@ -122,8 +122,8 @@ def test_a_packed_plan_that_deletes_rows_has_the_words_of_the_plan(name: str, co
     assert compared > PAIRS / 2
 
 
-def removal_of(draw: random.Random, context: Context, codec: Codec, prepared: Prepared) -> Removal:
-    """The removal of a row, guarded by its revision or its document, with rows that refer to it or none."""
+def removal_of(draw: random.Random, context: Context, codec: Codec, prepared: Prepared) -> Change:
+    """The removal of a row, guarded by its document or by its revision, with rows that refer to it or none."""
     revision = draw.randrange(10**15, 10**16)
     stored = codec.memory(prepared, revision, revision - 5, 0, f"{draw.getrandbits(72):018x}")
     entity, key = context.package.entities[codec.entity.name], prepared.key
@@ -132,10 +132,21 @@ def removal_of(draw: random.Random, context: Context, codec: Codec, prepared: Pr
         (each.entity, each.reference.via, (key,), draw.randrange(3))
         for each in context.package.referrers[entity.name]
     ]
-    return Removal(entity, key, stored, document if draw.random() < 0.5 else b"", counts)
+    guard = draw.choice(["revision", "unchanged", "same"])
+    change = Change(
+        entity,
+        key,
+        old=stored,
+        prepared=None,
+        guard=guard,
+        document=document if guard == "same" else b"",
+    )
+    change.counts = counts
+    assert may_pack(change)
+    return change
 
 
-def require_same_words(draw: random.Random, context: Context, some: list[Removal]) -> bool:
+def require_same_words(draw: random.Random, context: Context, some: list[Change]) -> bool:
     """Compare the packed plan that deletes rows with the plan that is built; return whether it was packed."""
     packers = [context.packer(each.entity) for each in some]
     rows = [(each, packer) for each, packer in zip(some, packers, strict=True) if packer is not None]
@@ -144,7 +155,7 @@ def require_same_words(draw: random.Random, context: Context, some: list[Removal
     begun.renew, shown = draw.random() < 0.5, draw.random() < 0.5
     sha = context.scripts["free"].sha
     packed = pack_removals(rows, begun.op, begun.ticket, begun.until, sha=sha, renew=begun.renew, shown=shown)
-    plan = plan_of(context, [each.change() for each in some], (), begun)
+    plan = plan_of(context, some, (), begun)
     assert plan.only_removes
     if shown:
         plan.show_on_refusal(some[0].entity, some[0].key)

@@ -17,12 +17,14 @@ from compozy_store.entities import TASK_STATE, USER, WORKFLOW_STATE
 from compozy_store.sync import Store
 from keyweave.effects import Command, ConnectionFailure
 from keyweave.errors import (
+    CorruptDocumentError,
     OutcomeUnknownError,
     ReferenceViolationError,
     StoreUnavailableError,
     TransactionConflictError,
 )
 from keyweave.write import delete as delete_flows
+from tests.contents import contents
 from tests.harness import FLAVOURS, Harness, add_tasks, harness, plans_in, run, task, user, watched
 from tests.scripted import declare_keys
 from tests.servers.running import server_url
@@ -433,3 +435,28 @@ def test_dangling_entries_do_not_prevent_a_delete(flavour: str, chunk: int, ghos
             )
         stores.do(stores.db.workflow_states.delete("w"))
         assert stores.contents() == {}
+
+
+def test_a_view_of_the_wrong_type_leaves_a_family_as_it_was(stores: Harness) -> None:
+    """Its rows share views, so one command takes them out of each, which the script calls only after it has read all types."""
+    add_tasks(stores, [task("p"), *(task(f"t{number}", "p") for number in range(20))])
+    entries = stores.db.session.context.package.entities["TaskState"].entries
+    partition = stores.db.session.context.keyspace.partition("execution")
+    row = stores.do(stores.db.task_states.get("t7"))
+    keys = [partition.view("TaskState", entry.view, entry.values) for entry in entries(row)]
+    for key in keys:
+        stores.send(("RENAME", key, f"{key}kept"), ("LPUSH", key, "damage"))
+        before = _everything(stores)
+        with pytest.raises(CorruptDocumentError):
+            stores.do(stores.db.task_states.delete("p"))
+        assert _everything(stores) == before
+        stores.send(("RENAME", f"{key}kept", key))
+    stores.do(stores.db.task_states.delete("p"))
+    assert stores.do(stores.db.task_states.by_workflow("w").count()) == 0
+    assert stores.clean()
+
+
+def _everything(stores: Harness) -> dict[bytes, Any]:
+    """Every key of the namespace, but not what the ledger holds."""
+    found = contents(lambda *command: stores.send(command)[0], stores.db.session.context.keyspace.pattern())
+    return {name: value for name, value in found.items() if b"}:@ledger:" not in name}

@@ -92,6 +92,30 @@ def test_a_delete_with_a_child(server: Running, store: Store) -> None:
     assert found == {**READ, "get": 2, "zcard": 2, "zrem": 12, "del": 1, "hset": 1}
 
 
+def test_a_delete_with_many_children(server: Running, store: Store) -> None:
+    """Their views are read in their types, and one command takes all members out of each of them."""
+    for key in ("first", "gone"):
+        store.task_states.create(task(key))
+        for number in range(20):
+            store.task_states.create(task(f"{key} {number}", key))
+    store.task_states.delete("first")
+    found = commands(server, lambda: store.task_states.delete("gone"))
+    # 21 tasks are in five views each, of which most are the same, and 20 of them below the parent.
+    views = 7
+    assert found == {
+        **READ,
+        "evalsha": 2,
+        "get": 2,
+        "getrange": 21,
+        "mget": 1,
+        "zrange": 21,
+        "zcard": 21 + views,
+        "zrem": views,
+        "del": 1,
+        "hset": 1,
+    }
+
+
 def test_a_delete_of_a_row_that_another_process_wrote(server: Running, store: Store) -> None:
     """Two exchanges: the row and its children, then the plan."""
     with Store.open(server.url) as other:

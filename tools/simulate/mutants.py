@@ -271,8 +271,14 @@ MUTANTS: Final = (
     Mutant(
         "the ledger does not keep a plan that deletes",
         LUA,
-        "failure or try('HSET', ledger, slot, sequence .. ' OK')",
+        "failure or not shared and try('HSET', ledger, slot, sequence .. ' OK')",
         "failure or 0",
+    ),
+    Mutant(
+        "the ledger does not keep a plan that deletes rows of shared views",
+        LUA,
+        "    call('HSET', ledger, slot, sequence .. ' OK')\n",
+        "",
     ),
     Mutant(
         "a member is not removed by a plan that deletes",
@@ -285,6 +291,12 @@ MUTANTS: Final = (
         LUA,
         "call('HDEL', KEYS[claims + ARGV[index + 1]], ARGV[index + 2])",
         "",
+    ),
+    Mutant(
+        "only one of the members that leave a view together is taken out",
+        LUA,
+        "unpack(members, index, math.min(index + 999, #members))",
+        "members[1]",
     ),
     Mutant("a plan that deletes leaves the documents", LUA, "call('DEL', unpack(documents))", ""),
     Mutant(
@@ -304,6 +316,18 @@ MUTANTS: Final = (
         "keyweave.write.transact:_attempt",
         "if (name, key) not in written",
         "if False",
+    ),
+    Mutant(
+        "a row that a transaction has not read is not guarded",
+        "keyweave.write.transact:_guard_guesses",
+        "watched.append((each.entity, each.key, each.stored))",
+        "pass",
+    ),
+    Mutant(
+        "a transaction that writes nothing believes what it has not read",
+        "keyweave.write.transact:_confirm_guesses",
+        "if not (yield from are_right(context, guesses)):",
+        "if not (yield from are_right(context, ())):",
     ),
     Mutant(
         "a row that came back is forgotten",

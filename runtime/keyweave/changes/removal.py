@@ -1,4 +1,4 @@
-"""The removal of rows as this process remembers them, and its plan as the bytes of its command.
+"""The plan that deletes rows, as the bytes of its command.
 
 As in `changes.packed`, the plan is built only if the server answers with anything but OK. A test compares both, word for word.
 """
@@ -6,59 +6,30 @@ As in `changes.packed`, the plan is built only if the server answers with anythi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from keyweave.changes.answer import Ticket
 from keyweave.changes.change import Change
 from keyweave.changes.packed import NUMBERS, RowPacker, packed_word
 from keyweave.changes.plan import FIXED_KEYS, OTHER_WORDS
 from keyweave.changes.verbs import commands_of
-from keyweave.document.codec import entries_of, op_of
+from keyweave.document.codec import op_of
 from keyweave.effects import Packed
-from keyweave.model.entity import Entity
-from keyweave.model.record import Stored
 
 _DELETES: Final = packed_word(commands_of(("delete", "ledger")))
 _DELETES_AND_RELEASES: Final = packed_word(commands_of(("delete", "release", "ledger")))
 _DELETE_WORDS: Final = 4
 """Words of a row that is deleted, without those of its entries."""
+_GUARDS: Final = {guard: packed_word(guard) for guard in ("revision", "unchanged", "same")}
 
 
-class Removal(NamedTuple):
-    """The removal of one row.
-
-    Attributes:
-        entity: the row's entity.
-        key: the row's id.
-        stored: what the store probably holds, with its snapshot.
-        document: the document that it must be, byte for byte; empty where its revision decides.
-        counts: views with their values and the number of members that each must have.
-    """
-
-    entity: Entity[Any]
-    key: str
-    stored: Stored
-    document: bytes
-    counts: list[tuple[Entity[Any], str, tuple[str, ...], int]]
-
-    def change(self) -> Change:
-        """Return the change that removes the row."""
-        stored, guard = self.stored, "same" if self.document else "revision"
-        change = Change(
-            self.entity,
-            self.key,
-            old=stored,
-            old_entries=entries_of(self.entity, stored),
-            prepared=None,
-            guard=guard,
-            document=self.document,
-        )
-        change.counts = self.counts
-        return change
+def may_pack(change: Change) -> bool:
+    """Return whether a change deletes a row and nothing else, and is guarded by what the store held of it."""
+    return change.prepared is None and change.guard in _GUARDS and not change.dangling
 
 
 def pack_removals(
-    rows: Sequence[tuple[Removal, RowPacker]],
+    rows: Sequence[tuple[Change, RowPacker]],
     op: str,
     ticket: Ticket,
     until: int,
@@ -67,10 +38,10 @@ def pack_removals(
     renew: bool,
     shown: bool,
 ) -> Packed | None:
-    """Return the command of the first try to remove rows of one partition.
+    """Return the command of the first try to delete rows of one partition.
 
     Args:
-        rows: each with what packs the plans of its entity.
+        rows: changes that `may_pack`, each with what packs the plans of its entity.
         op: id of the plan.
         ticket: its place in the ledger.
         until: server time in microseconds after which the server must not apply it.
@@ -87,16 +58,17 @@ def pack_removals(
     documents = entries = ""
     words, count = OTHER_WORDS + _DELETE_WORDS * len(rows), 0
     for number, (row, packer) in enumerate(rows, 1):
-        name, stored = packer.document + row.key, row.stored
+        name, guard = packer.document + row.key, _GUARDS[row.guard]
         documents += f"${len(name)}\r\n{name}\r\n"
-        if row.document:
-            same, size = NUMBERS[number].encode(), len(row.document)
-            guards.append(b"$4\r\nsame\r\n%b$%d\r\n%b\r\n" % (same, size, row.document))
+        if row.guard == "same":
+            front, size = f"{guard}{NUMBERS[number]}".encode(), len(row.document)
+            guards.append(b"%b$%d\r\n%b\r\n" % (front, size, row.document))
             words += 3
         else:
-            revision, writer = str(stored.revision), op_of(stored)
+            assert row.old is not None
+            revision, writer = str(row.old.revision), op_of(row.old)
             guards.append(
-                f"$8\r\nrevision\r\n{NUMBERS[number]}${len(revision)}\r\n{revision}\r\n"
+                f"{guard}{NUMBERS[number]}${len(revision)}\r\n{revision}\r\n"
                 f"${len(writer)}\r\n{writer}\r\n".encode()
             )
             words += 4
@@ -108,7 +80,8 @@ def pack_removals(
             guards.append(f"$5\r\ncount\r\n{NUMBERS[place]}{NUMBERS[members]}".encode())
             words += 3
     for number, (row, packer) in enumerate(rows, 1):
-        left, count = packer.left(row.stored.snapshot, views, claims)
+        assert row.old is not None
+        left, count = packer.left(row.old.snapshot, views, claims)
         member = f"{row.entity.name}:{row.key}"
         entries += f"$6\r\ndelete\r\n{NUMBERS[number]}${len(member)}\r\n{member}\r\n{NUMBERS[count]}{left}"
         words += count

@@ -144,7 +144,8 @@ def removal(context: Context, entity: Entity[Any], key: str, document: bytes, gu
     """Return the removal of the row in a document."""
     codec = context.codec(entity)
     stored = codec.read_memory(document)
-    return Change(entity, key, old=stored, old_entries=codec.entries_of(stored), prepared=None, guard=guard)
+    codec.snapshot_of(stored)
+    return Change(entity, key, old=stored, prepared=None, guard=guard)
 
 
 def row_id(change: Change) -> RowId:
@@ -229,13 +230,13 @@ def load_members(
         part = members[start : start + _BATCH]
         rows = known or (yield from _read_rows(context, part, limit, children))
         for member in part:
-            document, lists = rows[member_id(member)]
+            at = member_id(member)
+            document, lists = rows[at]
             child = yield from _child(context, member, document)
-            if child is not None and row_id(child) not in children:
-                children[row_id(child)] = child
-                below += _guard_members(
-                    child, context.package.referrers[child.entity.name] if lists else (), lists
-                )
+            if child is not None and at not in children:
+                children[at] = child
+                if lists:
+                    below += _guard_members(child, context.package.referrers[child.entity.name], lists)
     return list(children.values()), below
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from keyweave.changes.change import Change
-from keyweave.changes.removal import Removal
 from keyweave.document.codec import Prepared
 from keyweave.document.head import write_head
 from keyweave.model.entity import Entity
@@ -39,20 +38,36 @@ def forget_relation(context: Context, change: Change) -> None:
         leave_families(context, entity, key, old.snapshot)
 
 
-def remembered_family(context: Context, entity: Entity[Any], key: str, root: Stored) -> list[Removal] | None:
+def forget_rows(context: Context, changes: list[Change]) -> None:
+    """Note that rows were deleted together. The family of a row that is gone needs no member to leave it."""
+    gone = {(change.entity.name, change.key) for change in changes}
+    recent, referrers = context.state.recent, context.package.referrers
+    for change in changes:
+        entity, key = change.entity, change.key
+        recent.drop(entity.name, key)
+        if referrers[entity.name]:
+            recent.families.end(entity.name, key)
+        assert change.old is not None
+        for reference in entity.references:
+            target = reference.key_in(change.old.snapshot)
+            if target is not None and (reference.target, target) not in gone:
+                recent.families.leave(reference.target, target, (entity.name, key))
+
+
+def remembered_family(context: Context, entity: Entity[Any], key: str, root: Stored) -> list[Change] | None:
     """Return the removals of a row and of the rows that refer to it, leaves first; None if the family has to be read.
 
     Args:
         root: the row, as this process wrote it last.
     """
-    families, first = context.state.recent.families, Removal(entity, key, root, b"", [])
+    families, first = context.state.recent.families, _removal(entity, key, root)
     if not context.package.referrers[entity.name]:
         return [first]
     if context.unbuilt or context.homing or context.policy.command_words is not None:
         return None
     if families.of(entity.name, key) is None or not families.may_guess(entity.name):
         return None
-    found: dict[Member, Removal] = {(entity.name, key): first}
+    found: dict[Member, Change] = {(entity.name, key): first}
     waiting = [first]
     most = min(LARGEST_FAMILY + 1, context.policy.chunk)
     while waiting:
@@ -65,7 +80,7 @@ def remembered_family(context: Context, entity: Entity[Any], key: str, root: Sto
     return list(reversed(found.values()))
 
 
-def _children(context: Context, parent: Removal, found: dict[Member, Removal]) -> list[Removal] | None:
+def _children(context: Context, parent: Change, found: dict[Member, Change]) -> list[Change] | None:
     """Return the rows that refer to a row and are not in `found`, add them to it, and count the references to the row.
 
     Returns:
@@ -76,14 +91,15 @@ def _children(context: Context, parent: Removal, found: dict[Member, Removal]) -
     if members is None:
         return None
     numbers = [0] * len(kinds)
-    fresh: list[Removal] = []
+    fresh: list[Change] = []
     for member in members:
         child = found.get(member) or _remembered(context, member)
         if child is None:
             return None
+        assert child.old is not None
         refers = False
         for place, each in enumerate(kinds):
-            if each.entity is child.entity and each.reference.key_in(child.stored.snapshot) == parent.key:
+            if each.entity is child.entity and each.reference.key_in(child.old.snapshot) == parent.key:
                 if not each.reference.cascade:
                     return None
                 numbers[place] += 1
@@ -91,12 +107,14 @@ def _children(context: Context, parent: Removal, found: dict[Member, Removal]) -
         if refers and member not in found:
             found[member] = child
             fresh.append(child)
-    for each, number in zip(kinds, numbers, strict=True):
-        parent.counts.append((each.entity, each.reference.via, (parent.key,), number))
+    parent.counts = [
+        (each.entity, each.reference.via, (parent.key,), number)
+        for each, number in zip(kinds, numbers, strict=True)
+    ]
     return fresh
 
 
-def learn_family(context: Context, family: list[Removal], *, right: bool) -> None:
+def learn_family(context: Context, family: list[Change], *, right: bool) -> None:
     """Note whether a guess was right. If it was wrong, its rows are forgotten, and later deletes read more often."""
     recent, root = context.state.recent, family[-1]
     if context.package.referrers[root.entity.name]:
@@ -105,8 +123,8 @@ def learn_family(context: Context, family: list[Removal], *, right: bool) -> Non
     for row in family:
         recent.drop(row.entity.name, row.key)
         # The family of the only row that another one refers to has ended with that.
-        if right and (row is root or len(row.entity.references) > 1):
-            leave_families(context, row.entity, row.key, row.stored.snapshot)
+        if right and row.old is not None and (row is root or len(row.entity.references) > 1):
+            leave_families(context, row.entity, row.key, row.old.snapshot)
 
 
 def leave_families(context: Context, entity: Entity[Any], key: str, snapshot: Any) -> None:
@@ -117,7 +135,7 @@ def leave_families(context: Context, entity: Entity[Any], key: str, snapshot: An
             context.state.recent.families.leave(reference.target, target, (entity.name, key))
 
 
-def _remembered(context: Context, member: Member) -> Removal | None:
+def _remembered(context: Context, member: Member) -> Change | None:
     """Return the removal of a row that refers to another, as this process wrote it last."""
     name, key = member
     known = context.state.recent.whole(name, key)
@@ -125,4 +143,10 @@ def _remembered(context: Context, member: Member) -> Removal | None:
         return None
     stored, body = known
     document = write_head(stored.revision, stored.created, stored.expires, stored.op) + body
-    return Removal(context.package.entities[name], key, stored, document, [])
+    return _removal(context.package.entities[name], key, stored, document)
+
+
+def _removal(entity: Entity[Any], key: str, stored: Stored, document: bytes = b"") -> Change:
+    """Return the removal of a row that has this document, or, without one, the revision that is remembered."""
+    guard = "same" if document else "revision"
+    return Change(entity, key, old=stored, prepared=None, guard=guard, document=document)

@@ -11,7 +11,6 @@ from typing import Final
 from keyweave.changes.answer import Refusal
 from keyweave.changes.change import Change
 from keyweave.commit.allowance import Allowance
-from keyweave.commit.commit import commit
 from keyweave.commit.family import (
     Family,
     RowId,
@@ -20,6 +19,7 @@ from keyweave.commit.family import (
     members_of,
     row_id,
 )
+from keyweave.commit.packed_removal import commit_removals
 from keyweave.effects import Flow
 from keyweave.errors import TransactionConflictError, TransactionTooLargeError
 from keyweave.exchange.heal import heal_entries
@@ -89,7 +89,7 @@ def remove_rows(
         refusal: Refusal | None = None
         if complete and changes:
             try:
-                refusal = yield from commit(context, changes, sweeping=sweeping)
+                refusal = yield from commit_removals(context, changes, sweeping=sweeping)
             except TransactionTooLargeError as error:
                 size = len(changes) + sum(len(change.dangling) for change in changes)
                 if size == 1:

@@ -278,8 +278,9 @@ end
 -- Applies the plan that only deletes rows without a deadline, with fewer commands. Returns nil, and has written nothing, when the plan
 -- is another one, or when anything rare or a guard is in its way: then `apply` goes on.
 --
--- The types of views are not read before the first write, as in `put_one`: if one of them is no sorted set, its command fails, and what
--- was taken out of others until then is put back. So the user must be permitted to do that.
+-- Where few rows share a view, the types of views are not read before the first write, as in `put_one`: if one of them is no sorted set, its
+-- command fails, and what was taken out of others until then is put back. So the user must be permitted to do that. Where many do, each
+-- type is read, and one command takes all members out of a view.
 local function delete_rows()
   local KEYS, ARGV, call, try = KEYS, ARGV, redis.call, redis.pcall
   local DOCUMENTS, clock, ledger = 4, KEYS[1], KEYS[3]
@@ -319,7 +320,7 @@ local function delete_rows()
   end
 
   -- The rows. The owner of each unique value is read before the first write, and with it the type of the constraint.
-  local rows, documents, owned = at + 1, {}, {}
+  local rows, documents, owned, entries = at + 1, {}, {}, 0
   at = rows
   while at <= final do
     local number = tonumber(ARGV[at + 1])
@@ -334,13 +335,16 @@ local function delete_rows()
       if verb == 'release' then
         owned[at] = call('HGET', KEYS[claims + subject], ARGV[at + 2]) == ARGV[at + 3]
       elseif verb == 'removes' then
-        at = at + subject
-      elseif verb ~= 'remove' then
+        at, entries = at + subject, entries + subject
+      elseif verb == 'remove' then
+        entries = entries + 1
+      else
         return nil
       end
       at = at + 4
     end
   end
+  local shared = entries > 2 * (claims - views) and {}
 
   local time = call('TIME')
   local now = time[1] * 1000000 + time[2]
@@ -356,15 +360,16 @@ local function delete_rows()
   end
   local may_run = redis.acl_check_cmd
   if may_run then
-    if not may_run('del', clock) or views < claims and not may_run('zadd', clock, '1', '1') then
+    if not may_run('del', clock) or next(owned) and not may_run('hdel', clock, '1') then
       return nil
     end
-    if next(owned) and not may_run('hdel', clock, '1') then
+    local leaves = shared and may_run('zrem', clock, '1') or not shared and may_run('zadd', clock, '1', '1')
+    if views < claims and not leaves then
       return nil
     end
   end
 
-  -- Entries in views. `undo` lists the view, the member and the score that it had for each change.
+  -- Entries in views. `undo` lists the view, the member and the score that it had for each change; `shared` has the members by view.
   local undo, done, failure = {}, 0, nil
   at = rows
   while at <= final and not failure do
@@ -385,6 +390,13 @@ local function delete_rows()
       elseif score == 'revision' then
         score = revisions[number]
       end
+      if shared then
+        for each = from, to do
+          local members = shared[ARGV[each]] or {}
+          shared[ARGV[each]], members[#members + 1] = members, member
+        end
+        to = 0
+      end
       for each = from, to do
         local view, earlier = KEYS[views + ARGV[each]], score
         if score == '' then
@@ -401,7 +413,18 @@ local function delete_rows()
       end
     end
   end
-  local result = failure or try('HSET', ledger, slot, sequence .. ' OK')
+  if shared then
+    for view in pairs(shared) do
+      call('ZCARD', KEYS[views + view])
+    end
+    call('HSET', ledger, slot, sequence .. ' OK')
+    for view, members in pairs(shared) do
+      for index = 1, #members, 1000 do
+        call('ZREM', KEYS[views + view], unpack(members, index, math.min(index + 999, #members)))
+      end
+    end
+  end
+  local result = failure or not shared and try('HSET', ledger, slot, sequence .. ' OK')
   if type(result) == 'table' then
     for each = done - 2, 1, -3 do
       call('ZADD', undo[each], undo[each + 2], undo[each + 1])
