@@ -61,8 +61,8 @@ def pack_removals(
         name, guard = packer.document + row.key, _GUARDS[row.guard]
         documents += f"${len(name)}\r\n{name}\r\n"
         if row.guard == "same":
-            front, size = f"{guard}{NUMBERS[number]}".encode(), len(row.document)
-            guards.append(b"%b$%d\r\n%b\r\n" % (front, size, row.document))
+            guards.append(f"{guard}{NUMBERS[number]}${len(row.document)}\r\n".encode())
+            guards.append(b"%b\r\n" % row.document)
             words += 3
         else:
             assert row.old is not None
