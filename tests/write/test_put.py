@@ -61,9 +61,7 @@ def test_the_slot_of_a_refused_plan_is_used_again() -> None:
     assert first == second
 
 
-@pytest.mark.parametrize(
-    ("status", "error"), [(b"CHANGED", ConflictError), (b"MISSING", UserNotFoundError)]
-)
+@pytest.mark.parametrize(("status", "error"), [(b"CHANGED", ConflictError), (b"MISSING", UserNotFoundError)])
 def test_a_save_of_a_row_that_changed_or_is_gone_is_refused(status: bytes, error: type[Exception]) -> None:
     scripted = direct()
     row = loaded(scripted)

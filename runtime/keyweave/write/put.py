@@ -101,9 +101,7 @@ def remembered(context: Context, begun: Begun, prepared: Prepared, record: Any) 
     return True
 
 
-def _row_refusal(
-    context: Context, begun: Begun, prepared: Prepared, stored: Stored | None
-) -> Refusal | None:
+def _row_refusal(context: Context, begun: Begun, prepared: Prepared, stored: Stored | None) -> Refusal | None:
     """Return the refusal of a first try because the row is not as it was known; None for everything else.
 
     It is what the plan would make of the reply, and costs much less than building one.
