@@ -318,18 +318,6 @@ MUTANTS: Final = (
         "if False",
     ),
     Mutant(
-        "a row that a transaction has not read is not guarded",
-        "keyweave.write.transact:_guard_guesses",
-        "watched.append((each.entity, each.key, each.stored))",
-        "pass",
-    ),
-    Mutant(
-        "a transaction that writes nothing believes what it has not read",
-        "keyweave.write.transact:_confirm_guesses",
-        "if not (yield from are_right(context, guesses)):",
-        "if not (yield from are_right(context, ())):",
-    ),
-    Mutant(
         "a row that came back is forgotten",
         "keyweave.commit.compose:_guard_row",
         "plan.guard_gone(entity, key, change.deadline)",
