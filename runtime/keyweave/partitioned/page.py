@@ -166,7 +166,7 @@ class _Page:
             else:
                 places[number] = [place]
         name, missing = self._query.entity.name, self.missing
-        clocks = self._stale_clocks(places) if name in self._context.state.ending else {}
+        clocks = self._stale_clocks(places) if name in self._context.retention else {}
         commands: list[Command] = []
         for number, theirs in places.items():
             prefix = self._partitions[number].document_prefix(name)
@@ -191,7 +191,7 @@ class _Page:
         yield from self._keep(chosen, load_each(self._context, self._query.entity, read))
 
     def _stale_clocks(self, numbers: Iterable[int]) -> dict[int, ServerClock]:
-        """Return the clocks that are set behind the documents of partitions, because rows like theirs had deadlines before."""
+        """Return the clocks that are set behind the documents of partitions, because their rows may have deadlines."""
         found: dict[int, ServerClock] = {}
         for number in numbers:
             clock = self._context.clock(self._partitions[number])
@@ -259,7 +259,6 @@ class _Page:
         if not theirs:
             return None
         context, entity = self._context, self._query.entity
-        context.state.ending.add(entity.name)
         flows = [
             which_live(inside(context, self._partitions[number]), entity, [rows[place] for place in places])
             for number, places in theirs.items()

@@ -40,7 +40,6 @@ class StoreState:
             `keyweave.expiry.search`. An operation takes one out while it works on it.
         lockers: transactions that lock one row, by the key of the lock; see `keyweave.read.lock`.
         confirmable: the levels of durability on which the server is known to confirm writes.
-        ending: names of entities of which a row with a deadline was met on a page over several partitions.
         levels: the contexts of writes that are confirmed on a level of their own.
         policy: the policy with which the store was opened.
         parts: its copies that are in one partition, by the level of durability, then by the partition's tag.
@@ -69,7 +68,6 @@ class StoreState:
     searches: dict[str, Any] = field(default_factory=dict)
     lockers: Turns[LockQueue] = field(default_factory=lambda: Turns(LockQueue))
     confirmable: set[Durability] = field(default_factory=set)
-    ending: set[str] = field(default_factory=set)
     levels: dict[Durability | None, Any] = field(default_factory=dict, repr=False)
     policy: Policy | None = field(default=None, repr=False)
     parts: dict[Durability | None, dict[str, Any]] = field(default_factory=dict, repr=False)
