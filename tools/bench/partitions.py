@@ -351,8 +351,8 @@ def section(comparison: Comparison) -> Iterator[str]:
     if wire is not None:
         yield (
             f"*The wire* of the {_PAGE} is its bytes, packed before and sent to the same masters, whose replies are only parsed: "
-            f"{wire.one:.0f} µs with one partition and {wire.many:.0f} µs with {PARTITIONS}, {wire.ratio:.2f}x. A client that takes no time "
-            "would have this ratio: all servers and the client share this machine, and two round trips to three masters are six sends. "
-            "The client's own time, which both sides have, brings the ratio of the calls nearer to one."
+            f"{wire.one:.0f} µs with one partition and {wire.many:.0f} µs with {PARTITIONS}, {wire.ratio:.2f}x. It is what the kernel and the "
+            "servers take for one send, and for two round trips to three masters, all on this machine. The rest of the call is the client's: "
+            "six exchanges, and entries of all partitions that are merged."
         )
         yield ""
