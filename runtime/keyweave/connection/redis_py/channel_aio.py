@@ -62,7 +62,7 @@ class RedisPyChannel:
         meanwhile: Callable[[], Awaitable[None]] | None = None,
         /,
     ) -> list[Reply]:
-        """Do what `AsyncChannel` says. `meanwhile` is awaited between sending and reading; its time does not count."""
+        """Do what `AsyncChannel` says. `meanwhile` is awaited between sending and reading."""
         if not commands:
             return []
         if self._loop is not asyncio.get_running_loop() or self._closed:

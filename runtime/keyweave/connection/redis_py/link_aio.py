@@ -17,6 +17,9 @@ _POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 _PAUSE_ABOVE: Final = 65_536
 """Bytes of a pipeline above which sending waits for the transport."""
 
+_MOMENT: Final = 0.1
+"""Seconds to read a reply whose time was over while others were waited for: it has probably come."""
+
 
 class BorrowedLink:
     """A link on the streams of a connected connection of redis-py.
@@ -61,18 +64,20 @@ class BorrowedLink:
         """Send all commands and read all replies within `seconds`. Raises ConnectionFailure.
 
         Args:
-            meanwhile: awaited between sending and reading; its time does not count.
+            meanwhile: awaited between sending and reading. Its time counts, but a moment is left to read what has come.
         """
         payload = b"".join(map(wire.pack_command, commands))
         self.usable = False
         self.last_used = time.monotonic()
+        limit = seconds
         replies: list[Reply] = []
         try:
             if meanwhile is not None:
                 self._writer.write(payload)  # the transport keeps what the socket does not take
                 payload = b""
                 await meanwhile()
-            async with asyncio.timeout(seconds):
+                limit = max(seconds - (time.monotonic() - self.last_used), _MOMENT)
+            async with asyncio.timeout(limit):
                 await self._exchange(payload, len(commands), replies)
         except TimeoutError:
             raise wire.timed_out(self._settings, seconds) from None
