@@ -31,7 +31,7 @@ class Channel(Protocol):
             commands: the pipeline.
             until: the monotonic time after which nothing is sent; waiting and connecting end by then.
             within: seconds that the exchange may take; the channel's own timeout by default.
-            meanwhile: called, unless sending fails, when the commands are sent; its time does not count.
+            meanwhile: called, unless sending fails, when the commands are sent. Its time counts, but a moment is left to read what has come.
 
         Raises:
             ConnectionFailure: the connection cannot be used; it says whether the commands may have been received.

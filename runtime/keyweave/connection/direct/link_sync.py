@@ -18,6 +18,9 @@ from keyweave.effects import Command, ConnectionFailure, Packed, Reply, ServerEr
 POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 """The event of a peer that sends no more; 0 where the system does not report it."""
 
+_MOMENT: Final = 0.1
+"""Seconds to read a reply whose time was over while something else was done or waited for: it has probably come."""
+
 
 class Link(Protocol):
     """One connection, used by one thread at a time."""
@@ -42,7 +45,7 @@ class Link(Protocol):
 
         Args:
             timeout: seconds that this may take; the link's own timeout by default.
-            meanwhile: called between sending and reading; its time does not count.
+            meanwhile: called between sending and reading. Its time counts, but a moment is left to read what has come.
         """
 
     def stale(self) -> bool:
@@ -134,7 +137,7 @@ class SocketLink:
             if meanwhile is not None:
                 meanwhile()
                 started = time.monotonic()
-                until = started + limit
+                until = max(until, started + _MOMENT)
                 ready = self._reads_first
             if polling is not None and polling.begin(self._number):
                 ready = polling.poll(self._poll, started)
