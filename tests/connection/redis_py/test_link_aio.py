@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -18,24 +19,19 @@ SECONDS = 0.4
 
 
 async def exchanged(reply: bytes, meanwhile: Callable[[], Awaitable[None]]) -> Any:
-    """The replies of a server that answers at once, if with anything."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(reply)
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    connection = SimpleNamespace(_reader=reader, _writer=writer, get_protocol=lambda: 2)
-    try:
-        return await BorrowedLink(parse_url("redis://nowhere"), connection).exchange(
-            [("PING",)], SECONDS, meanwhile
-        )
-    finally:
-        writer.close()
-        server.close()
+    """Send a command to a server that has answered, if with anything; its replies."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(reply)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        connection = SimpleNamespace(_reader=reader, _writer=writer, get_protocol=lambda: 2)
+        try:
+            return await BorrowedLink(parse_url("redis://nowhere"), connection).exchange(
+                [("PING",)], SECONDS, meanwhile
+            )
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
 
 def test_what_came_while_others_were_waited_for_is_read() -> None:
