@@ -14,6 +14,7 @@ from keyweave.aio.shell import Shell, renewing
 from keyweave.aio.sweeper import Sweeper
 from keyweave.aio.tenant_shell import TenantShell
 from keyweave.aio.watch import Run, report, watched_run
+from keyweave.changes.unit import UnitOfWork
 from keyweave.effects import Flow
 from keyweave.errors import TenantNameError
 from keyweave.exchange.confirm import confirmed, require_confirmable
@@ -65,20 +66,15 @@ class Session:
     ) -> None:
         self.shell: Final = shell
         self.context: Final = context
-        self._unwatched: Final[Run] = shell.run if context.unit is None else self._run_inside
+        self._unwatched: Final[Run] = (
+            shell.run if context.unit is None else partial(_run_inside, shell, context.unit)
+        )
         self.run: Final = self.run_for()
         self._owner: Final = owner
         self._origin: Final = origin
         self._sweepers: WeakSet[Sweeper] | None = None
         self._views: dict[Durability | None, Any] = {}
         self._tenants: KeptTenants | None = None
-
-    def _run_inside(self, flow: Flow[T], *about: str, until: float | None = None) -> Coroutine[Any, Any, T]:
-        unit = self.context.unit
-        if unit is not None:
-            unit.refuse_late_use()
-            until = unit.until
-        return self.shell.run(flow, *about, until=until)
 
     def run_for(self, entity: Entity[Any] | None = None) -> Run:
         """Return the function that runs the flows of an entity's repository, or of the store.
@@ -242,6 +238,14 @@ class Opening(Generic[S]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._store.close()
+
+
+def _run_inside(
+    shell: Shell, unit: UnitOfWork, flow: Flow[T], *about: str, until: float | None = None
+) -> Coroutine[Any, Any, T]:
+    """Run a flow of a transaction within its budget. A method would make a session refer to itself."""
+    unit.refuse_late_use()
+    return shell.run(flow, *about, until=unit.until)
 
 
 async def open_session(package: Any, url: str, *, connection_factory: Any = None, **options: Any) -> Session:

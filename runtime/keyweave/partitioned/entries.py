@@ -64,13 +64,13 @@ def read_entries(
     """
     newest = query.descending
     after = rank_at(query.entity, start) if start is not None else None
-    command = _reading(partitions[0], query, stream, start)
+    commands = _reading(partitions[0], query, stream, start)
     size = min(limit + 1, max(_LEAST, math.ceil(limit * _SURPLUS / len(partitions)) + _MORE))
     asked: Sequence[int] = range(len(partitions))
     every: list[Entry] = []
     lasts: dict[int, Entry] = {}
     while True:
-        replies = yield from ask(context, tuple([command(partitions[number], size) for number in asked]))
+        replies = yield from ask(context, commands([partitions[number] for number in asked], size))
         if every:
             every = [each for each in every if each[2] not in asked]
             lasts = {number: last for number, last in lasts.items() if number not in asked}
@@ -126,8 +126,8 @@ def _follows(entry: Entry, rank: Rank, newest: bool) -> bool:
 
 def _reading(
     one: Partition, query: Query, stream: Stream, start: Position | None
-) -> Callable[[Partition, int], Command]:
-    """Return what makes the command that reads entries of a partition; with a position, also those of its score."""
+) -> Callable[[Sequence[Partition], int], tuple[Command, ...]]:
+    """Return what makes the commands that read entries of partitions; with a position, also those of its score."""
     # The keys of all partitions differ in their tags only.
     name = one.view(query.entity.name, stream.view.name, stream.values)[len(one.tag) :]
     low, high = stream.ends or ("-inf", "+inf")
@@ -135,5 +135,9 @@ def _reading(
         verb, first, last = "ZREVRANGEBYSCORE", start.score if start is not None else high, low
     else:
         verb, first, last = "ZRANGEBYSCORE", start.score if start is not None else low, high
-    limits = (first, last, "WITHSCORES", "LIMIT", 0)
-    return lambda partition, size: (verb, partition.tag + name, *limits, size)
+
+    def commands(partitions: Sequence[Partition], size: int) -> tuple[Command, ...]:
+        rest = (first, last, "WITHSCORES", "LIMIT", 0, size)
+        return tuple([(verb, partition.tag + name, *rest) for partition in partitions])
+
+    return commands

@@ -7,7 +7,8 @@ its document says, if that is inside the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from keyweave.changes.change import score_number
@@ -159,28 +160,28 @@ class _Page:
 
     def _read(self, chosen: list[Entry]) -> Flow[None]:
         """Read the rows of entries. What was missing before is examined in the same round trip."""
-        places: dict[int, list[int]] = {}
-        for place, (_, _, number) in enumerate(chosen):
-            if number in places:
-                places[number].append(place)
-            else:
-                places[number] = [place]
-        name, missing = self._query.entity.name, self.missing
-        clocks = self._stale_clocks(places) if name in self._context.retention else {}
+        name, missing, partitions = self._query.entity.name, self.missing, self._partitions
+        reads: dict[int, list[str]] = {}
+        for _, member, number in chosen:
+            words = reads.get(number)
+            if words is None:
+                words = reads[number] = ["MGET"]
+            words.append(partitions[number].document(name, member.decode()))
+        clocks = self._stale_clocks(reads) if name in self._context.retention else {}
         commands: list[Command] = []
-        for number, theirs in places.items():
-            prefix = self._partitions[number].document_prefix(name)
-            commands.append(("MGET", *[prefix + chosen[place][1].decode() for place in theirs]))
+        for number, words in reads.items():
+            commands.append(tuple(words))
             if number in clocks:
                 commands.append(TIME)
         commands += [("ZMSCORE", self._view(number), member) for _, member, number in missing]
         replies = iter((yield from ask(self._context, tuple(commands))))
-        read: list[Any] = [None] * len(chosen)
-        for number, theirs in places.items():
-            for place, document in zip(theirs, next(replies), strict=True):
-                read[place] = document
+        documents: dict[int, Iterator[bytes | None]] = {}
+        for number in reads:
+            documents[number] = iter(next(replies))
             if number in clocks:
                 clocks[number].set(micros_of(next(replies)))
+        # The documents of each partition are in the order of its entries.
+        read: list[Any] = [next(documents[number]) for _, _, number in chosen]
         if missing:
             yield from self._heal(missing, [score for (score,) in replies])
             self.missing = []
@@ -192,12 +193,13 @@ class _Page:
 
     def _stale_clocks(self, numbers: Iterable[int]) -> dict[int, ServerClock]:
         """Return the clocks that are set behind the documents of partitions, because their rows may have deadlines."""
-        found: dict[int, ServerClock] = {}
-        for number in numbers:
-            clock = self._context.clock(self._partitions[number])
-            if clock.stale() and clock not in found.values():
-                found[number] = clock
-        return found
+        context = self._context
+        if not context.clustered:
+            clock = context.state.clock
+            return dict.fromkeys(islice(numbers, 1), clock) if clock.stale() else {}
+        known, partitions = context.state.clocks, self._partitions
+        clocks = ((number, known.get(partitions[number].tag)) for number in numbers)
+        return {number: clock for number, clock in clocks if clock is not None and clock.stale()}
 
     def _view(self, number: int) -> str:
         stream = self._stream
@@ -252,12 +254,13 @@ class _Page:
 
     def _which_live(self, entries: list[Entry], rows: list[Any]) -> Flow[list[bool] | None]:
         """Return which rows have not ended; None for all. The servers are asked for their times if rows have deadlines."""
-        theirs: dict[int, list[int]] = {}
-        for place, row in enumerate(rows):
-            if row._keyweave.expires:
-                theirs.setdefault(entries[place][2], []).append(place)
-        if not theirs:
+        deadlines = [row._keyweave.expires for row in rows]
+        if not any(deadlines):
             return None
+        theirs: dict[int, list[int]] = {}
+        for place, deadline in enumerate(deadlines):
+            if deadline:
+                theirs.setdefault(entries[place][2], []).append(place)
         context, entity = self._context, self._query.entity
         flows = [
             which_live(inside(context, self._partitions[number]), entity, [rows[place] for place in places])

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
 
+from keyweave.changes.unit import UnitOfWork
 from keyweave.effects import Flow
 from keyweave.errors import TenantNameError
 from keyweave.exchange.confirm import confirmed, require_confirmable
@@ -64,20 +65,15 @@ class Session:
     ) -> None:
         self.shell: Final = shell
         self.context: Final = context
-        self._unwatched: Final[Run] = shell.run if context.unit is None else self._run_inside
+        self._unwatched: Final[Run] = (
+            shell.run if context.unit is None else partial(_run_inside, shell, context.unit)
+        )
         self.run: Final = self.run_for()
         self._owner: Final = owner
         self._origin: Final = origin
         self._sweepers: WeakSet[Sweeper] | None = None
         self._views: dict[Durability | None, Any] = {}
         self._tenants: KeptTenants | None = None
-
-    def _run_inside(self, flow: Flow[T], *about: str, until: float | None = None) -> T:
-        unit = self.context.unit
-        if unit is not None:
-            unit.refuse_late_use()
-            until = unit.until
-        return self.shell.run(flow, *about, until=until)
 
     def run_for(self, entity: Entity[Any] | None = None) -> Run:
         """Return the function that runs the flows of an entity's repository, or of the store.
@@ -203,6 +199,12 @@ class Session:
         for sweeper in list(self._sweepers or ()):
             sweeper.stop()
         self.shell.close()
+
+
+def _run_inside(shell: Shell, unit: UnitOfWork, flow: Flow[T], *about: str, until: float | None = None) -> T:
+    """Run a flow of a transaction within its budget. A method would make a session refer to itself."""
+    unit.refuse_late_use()
+    return shell.run(flow, *about, until=unit.until)
 
 
 def open_session(package: Any, url: str, *, connection_factory: Any = None, **options: Any) -> Session:

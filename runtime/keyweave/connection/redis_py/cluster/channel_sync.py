@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 from keyweave.connection.direct import wire
@@ -110,23 +111,31 @@ class ClusterChannel:
     ) -> list[list[Reply] | ConnectionFailure]:
         """Send to every node, then read what each answers. A node that cannot be used does not keep the others from being asked."""
         found: list[list[Reply] | ConnectionFailure | None] = [None] * len(steps)
-
-        def run(number: int) -> None:
-            if number == len(steps) or found[number] is not None:
-                return
-            node, commands, _ = steps[number]
-            try:
-                # The next ones are sent while this node works.
-                replies = self._channel(node).exchange(commands, until, within, lambda: run(number + 1))
-            except ConnectionFailure as failure:
-                self._lost(node, failure)
-                found[number] = failure
-            else:
-                found[number] = replies
-            run(number + 1)
-
-        run(0)
+        self._run_from(0, steps, found, until, within)
         return [each for each in found if each is not None]
+
+    def _run_from(
+        self,
+        number: int,
+        steps: Sequence[Exchange],
+        found: list[list[Reply] | ConnectionFailure | None],
+        until: float | None,
+        within: float | None,
+    ) -> None:
+        """Carry out the steps from one on that have not been. A function inside `_at_once` would refer to itself, and to all replies."""
+        if number == len(steps) or found[number] is not None:
+            return
+        node, commands, _ = steps[number]
+        # The next ones are sent while this node works.
+        following = partial(self._run_from, number + 1, steps, found, until, within)
+        try:
+            replies = self._channel(node).exchange(commands, until, within, following)
+        except ConnectionFailure as failure:
+            self._lost(node, failure)
+            found[number] = failure
+        else:
+            found[number] = replies
+        following()
 
     def _channel(self, node: Node) -> RedisPyChannel:
         """Return the channel to one node."""
