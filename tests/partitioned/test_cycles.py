@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import operator
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -41,6 +43,22 @@ def _transaction(flavour: str) -> Callable[[Any], Any]:
 
     function: Any = write if flavour == "sync" else write_later
     return lambda store: store.transact(function)
+
+
+def _crowd(flavour: str) -> Callable[[Any], Any]:
+    """Callers that write one row together."""
+
+    def one(store: Any) -> Any:
+        return store.deals.change("d5", _more, account_id="a5")
+
+    async def together(store: Any) -> None:
+        await asyncio.gather(*(one(store) for _ in range(12)))
+
+    def at_once(store: Any) -> None:
+        with ThreadPoolExecutor(6) as threads:
+            list(threads.map(one, [store] * 12))
+
+    return at_once if flavour == "sync" else together
 
 
 CALLS: dict[str, Callable[[Any], Any]] = {
@@ -121,7 +139,7 @@ def _without_a_loop(calls: Coroutine[Any, Any, list[Counter[str]]]) -> list[Coun
 
 
 def test_no_operation_leaves_a_cycle(world: Any) -> None:
-    calls = {**CALLS, "transact": _transaction(world.flavour)}
+    calls = {**CALLS, "transact": _transaction(world.flavour), "a crowd": _crowd(world.flavour)}
     assert {name: found for name, call in calls.items() if (found := left(world, call))} == {}
 
 

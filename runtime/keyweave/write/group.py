@@ -103,6 +103,10 @@ class _Part:
         except BaseException:
             self._leave()
             raise
+        finally:
+            self._member.batch = (
+                None  # a batch has its callers, so only the collector of cycles would free them
+            )
         if self._wrote:
             yield from sweep_after_write(self._context, self._entity)
         if self._member.error is not None:
