@@ -105,7 +105,7 @@ def _parsed(
     flat = list(chain.from_iterable(replies))
     members, texts = flat[::2], flat[1::2]
     counts = [len(reply) // 2 for reply in replies]
-    numbers = list(chain.from_iterable(map(repeat, asked, counts)))
+    numbers = chain.from_iterable(map(repeat, asked, counts))
     try:
         scores = _scores(b"[" + b",".join(texts) + b"]")  # three times as fast as `float` for each
     except msgspec.DecodeError:  # one is infinite

@@ -162,11 +162,12 @@ class _Page:
         """Read the rows of entries. What was missing before is examined in the same round trip."""
         name, missing, partitions = self._query.entity.name, self.missing, self._partitions
         reads: dict[int, list[str]] = {}
+        prefixes: dict[int, str] = {}
         for _, member, number in chosen:
-            words = reads.get(number)
-            if words is None:
-                words = reads[number] = ["MGET"]
-            words.append(partitions[number].document(name, member.decode()))
+            if number not in reads:
+                reads[number] = ["MGET"]
+                prefixes[number] = partitions[number].document_prefix(name)
+            reads[number].append(prefixes[number] + member.decode())
         clocks = self._stale_clocks(reads) if name in self._context.retention else {}
         commands: list[Command] = []
         for number, words in reads.items():
@@ -198,8 +199,9 @@ class _Page:
             clock = context.state.clock
             return dict.fromkeys(islice(numbers, 1), clock) if clock.stale() else {}
         known, partitions = context.state.clocks, self._partitions
-        clocks = ((number, known.get(partitions[number].tag)) for number in numbers)
-        return {number: clock for number, clock in clocks if clock is not None and clock.stale()}
+        now, wall = context.monotonic(), context.wall()
+        clocks = [(number, known.get(partitions[number].tag)) for number in numbers]
+        return {number: clock for number, clock in clocks if clock is not None and clock.stale_at(now, wall)}
 
     def _view(self, number: int) -> str:
         stream = self._stream

@@ -6,7 +6,7 @@ Every partition answers the query by itself, as if it were the only one, and all
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any, Final
@@ -62,7 +62,7 @@ def _page(
 
 def _placed_page(
     context: Context, partitions: Sequence[Partition], query: Query, limit: int, cursor: str | None
-) -> Flow[tuple[list[Any], list[Partition], str | None]]:
+) -> Flow[tuple[list[Any], Iterator[Partition], str | None]]:
     """Return the rows of a page, the partition of each, and the cursor of the next page."""
     entity = query.entity
     check_limit(limit, entity.name)
@@ -78,10 +78,10 @@ def _placed_page(
         found = yield from page_by_entries(context, partitions, query, named, limit, start)
     if found is not None:
         rows, entries, end = found
-        places = [partitions[number] for _, _, number in entries]
+        places: Iterator[Partition] = (partitions[number] for _, _, number in entries)
     else:
         pairs, end = yield from merged(context, partitions, query, limit, start)
-        rows, places = [row for _, row in pairs], [there.partition(entity) for there, _ in pairs]
+        rows, places = [row for _, row in pairs], (there.partition(entity) for there, _ in pairs)
     if end is None:
         return rows, places, None
     return rows, places, write_cursor(secret, end, words or words_of(query, named))
@@ -191,8 +191,11 @@ def _page_with(
     cursor: str | None,
 ) -> Flow[Page[Any]]:
     rows, places, end = yield from _placed_page(context, partitions, query, limit, cursor)
-    contexts = {place.index: inside(context, place) for place in places}
-    found = [(contexts[place.index], row) for place, row in zip(places, rows, strict=True)]
+    contexts: dict[int, Context] = {}
+    found = [
+        (contexts.get(place.index) or contexts.setdefault(place.index, inside(context, place)), row)
+        for place, row in zip(places, rows, strict=True)
+    ]
     return Page((yield from _with(found, context, query, child, field)), end)
 
 

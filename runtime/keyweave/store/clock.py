@@ -52,11 +52,15 @@ class ServerClock:
 
     def stale(self) -> bool:
         """Return whether the time was set, but no longer decides whether a deadline has passed."""
-        micros, at, wall = self._reading
+        return self.stale_at(self._monotonic(), self._wall())
+
+    def stale_at(self, monotonic: float, wall: float) -> bool:
+        """Do what `stale` does, for readings of the two clocks that several servers' clocks share."""
+        micros, at, then = self._reading
         if not micros:
             return False
-        age = self._monotonic() - at
-        return age > _FRESH or abs(self._wall() - wall - age) > _JUMP
+        age = monotonic - at
+        return age > _FRESH or abs(wall - then - age) > _JUMP
 
     def passed(self, deadline: int) -> bool | None:
         """Return whether `deadline` (microseconds since 1970) has passed; None when the estimate cannot decide it."""

@@ -125,19 +125,19 @@ class ClusterChannel:
         within: float | None,
     ) -> None:
         """Carry out the steps from one on that have not been. A function inside `_at_once` would refer to itself, and to all replies."""
-        if number == len(steps) or found[number] is not None:
-            return
         node, commands, _ = steps[number]
         # The next ones are sent while this node works. A task for each would take more time than the sending.
         following = partial(self._run_from, number + 1, steps, found, until, within)
+        last = number + 1 == len(steps)
         try:
-            replies = await self._channel(node).exchange(commands, until, within, following)
+            replies = await self._channel(node).exchange(commands, until, within, None if last else following)
         except ConnectionFailure as failure:
             self._lost(node, failure)
             found[number] = failure
         else:
             found[number] = replies
-        await following()
+        if not last and found[number + 1] is None:  # this node failed before anything was sent to it
+            await following()
 
     def _channel(self, node: Node) -> RedisPyChannel:
         """Return the channel to one node."""

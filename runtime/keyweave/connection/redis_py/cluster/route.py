@@ -85,8 +85,11 @@ def by_owner(
     """
     found: dict[N, list[int]] = {}
     node: N | None = None
+    verb, number = None, 1
     for place, command in enumerate(commands):
-        number = _KEYS.get(command[0], 1)
+        if command[0] is not verb:
+            verb = command[0]
+            number = _KEYS.get(verb, 1)
         if len(command) <= number:
             if command[0] != "TIME" or node is None:
                 return None
