@@ -28,6 +28,10 @@ def _more(row: Any) -> None:
     row.worth += 1
 
 
+def _open(store: Any) -> Any:
+    return store.deals.by_state(estate().State.OPEN)
+
+
 def _transaction(flavour: str) -> Callable[[Any], Any]:
     def write(tx: Any) -> None:
         row = tx.deals.get("d2", account_id="a2")
@@ -77,6 +81,20 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "list over all": lambda store: store.deals.by_state(estate().State.OPEN).list(),
     "counts": lambda store: store.deals.by_state().group_counts(),
     "tree": lambda store: store.deals.tree("d10", account_id="a10"),
+    "rows with their referrers": lambda store: store.accounts.with_deals(store.accounts.all()).list(),
+    "a row with its referrers": lambda store: store.accounts.get_with_deals("a1"),
+    "filters": lambda store: store.deals.where(state=estate().State.OPEN, worth=1).scan().list(),
+    "semi-join": lambda store: store.accounts.all().having(_open(store)).list(),
+    "sum": lambda store: _open(store).sum("worth"),
+    "stretch": lambda store: _open(store).between(0, 3).list(),
+    "union": lambda store: (store.deals.by_account("a1") | store.deals.by_account("a2")).list(),
+    "unique value": lambda store: store.accounts.find_by_email("a1@x"),
+    "discard": lambda store: store.deals.discard("d50"),
+    "delete_many": lambda store: store.deals.delete_many(["d51", "nobody"]),
+    "upsert_many": lambda store: store.deals.upsert_many([deal("d52", "a4"), deal("d53", "a5")]),
+    "explain": lambda store: store.deals.all().explain(),
+    "health": lambda store: store.health(),
+    "check": lambda store: store.check(),
 }
 
 
