@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-from keyweave.changes.required import Required
 from keyweave.changes.unit import UnitOfWork
 from keyweave.document.head import read_head
 from keyweave.effects import Command, Flow
@@ -15,10 +14,14 @@ from keyweave.exchange.deadline import deadlines_passed
 from keyweave.homes.home import read_home
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
+from keyweave.model.entry import ViewEntry
 from keyweave.model.record import Stored
 from keyweave.store.context import Context
 from keyweave.write.buffer import facts_needed, head_of
 from keyweave.write.elsewhere import needing_homes
+
+_Check: TypeAlias = tuple[Command, Callable[[Any], bool]]
+"""A command, and what says whether its reply speaks against nothing."""
 
 
 def in_order(context: Context, unit: UnitOfWork) -> Flow[bool]:
@@ -28,51 +31,42 @@ def in_order(context: Context, unit: UnitOfWork) -> Flow[bool]:
     """
     if unit.doubtful:
         return False
-    commands: list[Command] = []
-    expected: list[Callable[[Any], bool]] = []
-    for change in unit.unchecked.values():
-        entity, prepared = change.entity, change.prepared
-        assert prepared is not None
-        commands.append(head_of(context, entity, change.key))
-        expected.append(partial(_is_as, change.old))
-        claims, references = facts_needed(context, unit, entity, prepared, change.old)
-        for claim in claims:
-            commands.append(
-                ("HGET", context.partition(entity).claims(entity.name, claim.unique), claim.value)
-            )
-            expected.append(partial(_is_free, change.key))
-        for each in needing_homes(entity, prepared, claims, change.old is None) if context.homing else ():
-            commands.append(("HGET", each.at(context).homes(entity.name, each.unique), each.value))
-            expected.append(partial(_is_here, context, context.partition(entity)))
-        for target, value in references.values():
-            commands.append(head_of(context, target, value))
-            expected.append(_stays)
-    rows = [(unit.required[row].entity, row[1]) for row in unit.assumed]
-    for entry in [unit.required[row] for row in unit.assumed if unit.required[row].entry is not None]:
-        commands.append(_place_of(context, entry))
-        expected.append(_has_place)
-    commands += [head_of(context, entity, key) for entity, key in rows]
-    replies = yield from ask(context, tuple(commands))
-    if not all(fits(reply) for fits, reply in zip(expected, replies, strict=False)):
+    checks = [*_of_writes(context, unit)]
+    rows = [(row[1], each) for row, each in unit.required.items() if row in unit.assumed]
+    checks += [(_place_of(context, each.entity, each.entry), _has_place) for _, each in rows if each.entry]
+    heads = [head_of(context, each.entity, key) for key, each in rows]
+    replies = yield from ask(context, (*[command for command, _ in checks], *heads))
+    if not all(fits(reply) for (_, fits), reply in zip(checks, replies, strict=False)):
         return False
-    return (yield from _are_live(context, rows, replies[len(expected) :]))
-
-
-def _are_live(context: Context, rows: list[tuple[Entity[Any], str]], starts: list[Any]) -> Flow[bool]:
-    """Return whether the first bytes of the documents of rows of one partition show that all of them are live."""
-    heads = [read_head(start) for start in starts]
-    deadlines = [head.expires for head in heads if head is not None]
+    found = [read_head(start) for start in replies[len(checks) :]]
+    deadlines = [head.expires for head in found if head is not None]
     if len(deadlines) < len(rows):
         return False
     if not any(deadlines):
         return True
-    return not any((yield from deadlines_passed(context, context.partition(rows[0][0]), deadlines)))
+    return not any((yield from deadlines_passed(context, context.partition(rows[0][1].entity), deadlines)))
 
 
-def _place_of(context: Context, required: Required) -> Command:
-    """Return the command that asks for the score of the entry that a row must have."""
-    entity, entry = required.entity, required.entry
-    assert entry is not None
+def _of_writes(context: Context, unit: UnitOfWork) -> Iterator[_Check]:
+    """Yield what shows whether the unchecked writes of a unit would have passed their checks."""
+    for change in unit.unchecked.values():
+        entity, prepared = change.entity, change.prepared
+        assert prepared is not None
+        partition = context.partition(entity)
+        yield head_of(context, entity, change.key), partial(_is_as, change.old)
+        claims, references = facts_needed(context, unit, entity, prepared, change.old)
+        for claim in claims:
+            command = ("HGET", partition.claims(entity.name, claim.unique), claim.value)
+            yield command, partial(_is_free, change.key)
+        for each in needing_homes(entity, prepared, claims, change.old is None) if context.homing else ():
+            command = ("HGET", each.at(context).homes(entity.name, each.unique), each.value)
+            yield command, partial(_is_here, context, partition)
+        for target, value in references.values():
+            yield head_of(context, target, value), _stays
+
+
+def _place_of(context: Context, entity: Entity[Any], entry: ViewEntry) -> Command:
+    """Return the command that asks for the score of an entry."""
     return ("ZMSCORE", context.partition(entity).view(entity.name, entry.view, entry.values), entry.member)
 
 
