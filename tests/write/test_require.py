@@ -15,7 +15,7 @@ from keyweave.errors import (
     TransactionConflictError,
     TransactionRequiredError,
 )
-from tests.harness import AT_ONCE, FLAVOURS, Harness, exchanges, harness, plans_in, run
+from tests.harness import AT_ONCE, FLAVOURS, Harness, exchanges, harness, plans_in, run, task
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -135,7 +135,7 @@ def test_a_row_that_has_ended_counts_as_missing(stores: Harness) -> None:
     def steps(tx: Any) -> Any:
         runs.append(1)
         yield tx.workflow_states.require("w")
-        yield tx.workflow_states.create(run("n"))
+        yield tx.task_states.upsert(task("n"))
         if len(runs) == 1:
             yield stores.stores[1].workflow_states.update("w", status=Status.SUCCESS)
 
@@ -144,7 +144,7 @@ def test_a_row_that_has_ended_counts_as_missing(stores: Harness) -> None:
     assert len(runs) == 2
     with pytest.raises(WorkflowNotFoundError):
         stores.transact(steps)
-    assert stores.do(stores.db.workflow_states.find("n")) is None
+    assert stores.do(stores.db.task_states.find("n")) is None
 
 
 def test_rows_of_the_transaction_itself(stores: Harness) -> None:
@@ -317,11 +317,12 @@ def test_the_functions_own_error_comes_second_to_a_missing_row(stores: Harness) 
 
 def test_the_functions_own_error_is_raised_if_the_row_is_there(stores: Harness) -> None:
     runs: list[int] = []
+    found = stores.do(stores.db.workflow_states.get("w"))
 
     def steps(tx: Any) -> Any:
         runs.append(1)
         yield tx.workflow_states.require("w")
-        yield tx.workflow_states.create(run("n"))
+        yield tx.workflow_states.save(found)
         raise LookupError("the function's own")
 
     with pytest.raises(LookupError), exchanges(stores) as sent:
@@ -382,7 +383,7 @@ def test_a_row_of_another_group_is_refused(stores: Harness) -> None:
         yield tx.workflow_states.create(run("n"))
 
     for steps in (writes, requires):
-        with pytest.raises(CrossPartitionError, match="already uses group"):
+        with pytest.raises(CrossPartitionError, match="this transaction already uses"):
             stores.transact(steps)
     assert stores.do(stores.db.workflow_states.find("n")) is None
 
