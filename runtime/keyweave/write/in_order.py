@@ -11,6 +11,7 @@ from keyweave.document.head import read_head
 from keyweave.effects import Command, Flow
 from keyweave.exchange.ask import ask
 from keyweave.exchange.deadline import deadlines_passed
+from keyweave.exchange.doubling import observed
 from keyweave.homes.home import read_home
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
@@ -28,9 +29,17 @@ def in_order(context: Context, unit: UnitOfWork) -> Flow[bool]:
     """Return whether nothing speaks against what an attempt has left to its plan, so that each call would have passed its checks.
 
     These are the writes that no exchange has checked, and the rows that were required and not read.
+
+    Raises:
+        PartitionsMovedError: partitions have other rows than the attempt believed.
     """
-    if unit.doubtful:
+    # Where rows began to move during the attempt, it has looked for some of them where they were.
+    if unit.doubtful or (context.keyspace.doublings and context.doubling is None):
         return False
+    return (yield from observed(context, _all_hold(context, unit)))
+
+
+def _all_hold(context: Context, unit: UnitOfWork) -> Flow[bool]:
     checks = [*_of_writes(context, unit)]
     rows = [(row[1], each) for row, each in unit.required.items() if row in unit.assumed]
     checks += [(_place_of(context, each.entity, each.entry), _has_place) for _, each in rows if each.entry]
