@@ -151,27 +151,31 @@ def test_a_row_that_moves_and_is_deleted_after_it_was_required_is_missing(writes
     """The store knows of no doubling when its transaction begins. What the row was is still in the partition."""
     namespace = ksuid()
     for world in filled(namespace, 2):
-        runs: list[int] = []
-        name = next(each for each in NAMES if place_of(each) & 3 == 2)
-        near = next(each for each in NAMES if each != name and place_of(each) & 1 == 0)
-
-        def steps(transaction: Any, name: str = name, near: str = near) -> None:
-            runs.append(1)
-            transaction.accounts.require(name)
-            if len(runs) == 1:
-                with opened(namespace) as command:
-                    leave_unfinished(command.store, "deals", 4, 2)
-                    command.store.accounts.delete(name)
-                world.store._session.shell.run(learn_numbers(world.context))
-            if writes:
-                transaction.deals.create(world.deal("new", near))
-
-        with pytest.raises(NotFoundError):
-            world.store.transact(steps)
-        assert len(runs) == 2
-        assert world.store.deals.find("new") is None
+        _require_a_row_that_moves(world, namespace, writes)
         with opened(namespace) as command:
             run(command, 4)
+
+
+def _require_a_row_that_moves(world: Estate, namespace: str, writes: bool) -> None:
+    name = next(each for each in NAMES if place_of(each) & 3 == 2)
+    near = next(each for each in NAMES if each != name and place_of(each) & 1 == 0)
+    runs: list[int] = []
+
+    def steps(transaction: Any) -> None:
+        runs.append(1)
+        transaction.accounts.require(name)
+        if len(runs) == 1:
+            with opened(namespace) as command:
+                leave_unfinished(command.store, "deals", 4, 2)
+                command.store.accounts.delete(name)
+            world.store._session.shell.run(learn_numbers(world.context))
+        if writes:
+            transaction.deals.create(world.deal("new", near))
+
+    with pytest.raises(NotFoundError):
+        world.store.transact(steps)
+    assert len(runs) == 2
+    assert world.store.deals.find("new") is None
 
 
 def test_numbers_that_were_read_in_part_are_not_relied_on() -> None:

@@ -319,7 +319,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "rows that are required are not guarded",
-        "keyweave.commit.compose:plan_of",
+        "keyweave.commit.compose:_guard_watched",
         'plan.guard_exists(entity, key, entity, key, "")',
         "pass",
     ),

@@ -57,15 +57,8 @@ def plan_of(
                 _guard_references(context, plan, change, change.prepared.snapshot, puts)
         if change.counts:
             _guard_views(plan, change)
-    for entity, key, stored in watched:
-        if stored is None:
-            plan.guard_absent(entity, key)
-        elif isinstance(stored, Required):
-            plan.guard_exists(entity, key, entity, key, "")
-            if stored.entry is not None:
-                plan.guard_member(entity, stored.entry, key)
-        else:
-            plan.guard_revision(entity, key, stored.revision, op_of(stored))
+    if watched:
+        _guard_watched(plan, watched)
     for change in changes:
         if change.prepared is not None:
             _put(plan, change, change.prepared)
@@ -112,6 +105,18 @@ def _guard_row(plan: Plan, change: Change) -> None:
         plan.guard_gone(entity, key, change.deadline)
     else:
         plan.guard_dead(entity, key, old.revision, op_of(old))
+
+
+def _guard_watched(plan: Plan, watched: Sequence[Watched]) -> None:
+    for entity, key, stored in watched:
+        if stored is None:
+            plan.guard_absent(entity, key)
+        elif isinstance(stored, Required):
+            plan.guard_exists(entity, key, entity, key, "")
+            if stored.entry is not None:
+                plan.guard_member(entity, stored.entry, key)
+        else:
+            plan.guard_revision(entity, key, stored.revision, op_of(stored))
 
 
 def _released(changes: list[Change]) -> dict[tuple[str, str, str], str]:

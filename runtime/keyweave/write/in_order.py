@@ -33,7 +33,7 @@ def in_order(context: Context, unit: UnitOfWork) -> Flow[bool]:
     Raises:
         PartitionsMovedError: partitions have other rows than the attempt believed.
     """
-    # Where rows began to move during the attempt, it has looked for some of them where they were.
+    # Rows that began to move during the attempt were read where they had been.
     if unit.doubtful or (context.keyspace.doublings and context.doubling is None):
         return False
     return (yield from observed(context, _all_hold(context, unit)))
