@@ -33,8 +33,8 @@ PARTITION_OPTION_NAMES: Final = KEY_OPTION_NAMES | {"for_update", "key", "keys",
 """Arguments of methods that take a key and the value of the field that selects the partition."""
 
 METHOD_NAMES: Final = frozenset(
-    "change create create_many delete delete_many discard exists find get get_for_update get_many increment save save_many tree "
-    "update upsert upsert_many where".split()
+    "change create create_many delete delete_many discard exists find get get_for_update get_many increment require save save_many "
+    "tree update upsert upsert_many where".split()
 )
 """Methods of every repository. The method of a view of such a name has an underscore at its end."""
 

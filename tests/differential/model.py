@@ -87,6 +87,15 @@ class Model:
         for each in below:
             self._remove(each)
 
+    def require(self, key: Id) -> None:
+        """Look whether there is a row.
+
+        Raises:
+            Refused: there is none.
+        """
+        if key not in self.rows:
+            raise Refused("NotFoundError")
+
     def sweep(self) -> None:
         """Remove what is in limbo."""
         for each in self.in_limbo:

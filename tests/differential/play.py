@@ -115,30 +115,37 @@ class Play:
             )
 
     def transact(self) -> None:
-        """Insert and delete several rows in one step; no row of it ends."""
-        plan: list[tuple[Kind, str, Row | None]] = []
+        """Insert, delete and require several rows in one step; no row of it ends."""
+        plan: list[tuple[Kind, str, Row | str]] = []
         met: set[Id] = set()
-        for _ in range(self.random.randint(1, 4)):
+        for _ in range(self.random.randint(1, 5)):
+            if self.random.random() < 0.25:
+                required, key = self.random.choice(self.kinds), self.random.choice(KEYS)
+                if (required.name, key) not in self.model.in_limbo:
+                    plan.append((required, key, "require"))
+                continue
             kind, row = self.random_row()
             if kind is None or (kind.name, row["id"]) in met or (kind.ends and kind.ends.holds(row)):
                 continue
             met.add((kind.name, row["id"]))
-            plan.append((kind, row["id"], row if self.random.random() < 0.7 else None))
+            plan.append((kind, row["id"], row if self.random.random() < 0.7 else "delete"))
 
         def steps(tx: Any) -> Any:
             for kind, key, row in plan:
                 repository = getattr(tx, kind.repository)
-                if row is not None:
-                    yield repository.create(self.record(kind, row))
+                if isinstance(row, str):
+                    yield getattr(repository, row)(*kind.identity(key))
                 else:
-                    yield repository.delete(*kind.identity(key))
+                    yield repository.create(self.record(kind, row))
 
         def apply(model: Model) -> None:
             for kind, key, row in plan:
-                if row is not None:
-                    model.put(kind.name, row, insert=True)
-                else:
+                if row == "require":
+                    model.require((kind.name, key))
+                elif isinstance(row, str):
                     model.delete((kind.name, key))
+                else:
+                    model.put(kind.name, row, insert=True)
 
         if plan:
             self.both(

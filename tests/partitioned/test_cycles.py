@@ -141,10 +141,7 @@ def left(world: Any, call: Callable[[Any], Any]) -> list[str]:
                 gc.enable()
         return found
 
-    if world.flavour == "aio":
-        found = world.runner.run(calls())
-    else:
-        found = _without_a_loop(calls())
+    found = world.runner.run(calls()) if world.flavour == "aio" else _without_a_loop(calls())
     return sorted(functools.reduce(operator.and_, found[WARM:]).elements())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,30 @@ def test_a_row_that_was_deleted_is_not_found_where_it_was_before(world: Estate) 
     assert deals.all().count() == 2 * len(NAMES) - len(keys)
 
 
+def test_a_transaction_commits_only_if_a_row_is_there_wherever_it_has_moved(world: Estate) -> None:
+    deals, keys = world.store.deals, moved(world)
+
+    def steps(transaction: Any, key: str, **given: str) -> None:
+        transaction.deals.require(key, **given)
+        name = key.partition(".")[0]
+        transaction.deals.create(world.deal(f"{key}.new", name))
+
+    for key in [f"{name}.0" for name in NAMES]:
+        value = {"account_id": key.partition(".")[0]}
+        for given in ({}, value):
+            world.store.transact(lambda tx, key=key, given=given: steps(tx, key, **given))
+            deals.delete(f"{key}.new")
+            world.store.transact(lambda tx, key=key, given=given: tx.deals.require(key, **given))
+    for key in keys:
+        deals.delete(key)
+        for given in ({}, {"account_id": key.partition(".")[0]}):
+            with pytest.raises(NotFoundError):
+                world.store.transact(lambda tx, key=key, given=given: steps(tx, key, **given))
+            with pytest.raises(NotFoundError):
+                world.store.transact(lambda tx, key=key, given=given: tx.deals.require(key, **given))
+        assert deals.find(f"{key}.new") is None
+
+
 def test_a_key_that_was_deleted_is_given_to_a_row_of_each_partition(world: Estate) -> None:
     deals = world.store.deals
     for key in moved(world):
@@ -116,7 +141,41 @@ def test_a_home_that_an_interrupted_insert_left_finds_no_row_that_has_moved(worl
         world.ask("HSET", homes, key, f"{before} 1")
         assert deals.find(key) is None
         assert deals.get_many([key]) == [None]
+        with pytest.raises(NotFoundError):
+            world.store.transact(lambda transaction, key=key: transaction.deals.require(key))
         world.ask("HDEL", homes, key)
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_row_that_moves_and_is_deleted_after_it_was_required_is_missing(writes: bool) -> None:
+    """The store knows of no doubling when its transaction begins. What the row was is still in the partition."""
+    namespace = ksuid()
+    for world in filled(namespace, 2):
+        _require_a_row_that_moves(world, namespace, writes)
+        with opened(namespace) as command:
+            run(command, 4)
+
+
+def _require_a_row_that_moves(world: Estate, namespace: str, writes: bool) -> None:
+    name = next(each for each in NAMES if place_of(each) & 3 == 2)
+    near = next(each for each in NAMES if each != name and place_of(each) & 1 == 0)
+    runs: list[int] = []
+
+    def steps(transaction: Any) -> None:
+        runs.append(1)
+        transaction.accounts.require(name)
+        if len(runs) == 1:
+            with opened(namespace) as command:
+                leave_unfinished(command.store, "deals", 4, 2)
+                command.store.accounts.delete(name)
+            world.store._session.shell.run(learn_numbers(world.context))
+        if writes:
+            transaction.deals.create(world.deal("new", near))
+
+    with pytest.raises(NotFoundError):
+        world.store.transact(steps)
+    assert len(runs) == 2
+    assert world.store.deals.find("new") is None
 
 
 def test_numbers_that_were_read_in_part_are_not_relied_on() -> None:

@@ -318,6 +318,12 @@ MUTANTS: Final = (
         "if False",
     ),
     Mutant(
+        "rows that are required are not guarded",
+        "keyweave.commit.compose:_guard_watched",
+        'plan.guard_exists(entity, key, entity, key, "")',
+        "pass",
+    ),
+    Mutant(
         "a row that came back is forgotten",
         "keyweave.commit.compose:_guard_row",
         "plan.guard_gone(entity, key, change.deadline)",

@@ -23,18 +23,54 @@ def asked(agent: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return made
 
 
-def test_a_step_asks_for_its_thread_and_parent_and_writes_at_once(agent: Any, asked: list[Any]) -> None:
+def test_a_step_asks_for_its_thread_and_writes_at_once(agent: Any, asked: list[Any]) -> None:
     talk = agent.conversation(agent.saver())
     for number in range(2):
         talk.step(messages=[number], count=number, plan="same")
     asked.clear()
     talk.step(messages=[2], count=2)
-    assert len(asked) == 3
+    assert len(asked) == 2
     assert talk.saver.get_tuple(talk.at).checkpoint["channel_values"] == {
         "messages": [2],
         "count": 2,
         "plan": "same",
     }
+
+
+def test_a_parent_that_is_removed_before_the_commit_takes_no_value_of_its_child_along(
+    agent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread was read already. What this step has not changed was stored with the parent, and is stored again."""
+    talk = agent.conversation(agent.saver())
+    for number in range(2):
+        talk.step(messages=[number], count=number, plan="same")
+    channel = type(agent.store.session.shell.channel)
+    exchange, own = channel.exchange, agent.store.session.shell.channel
+    removed: list[Any] = []
+
+    def meddling(self: Any, commands: Any, *args: Any, **options: Any) -> Any:
+        if self is own and not removed and any("rows" in command for command in commands):
+            removed.extend(agent.look.checkpoints.by_thread("t").keys())
+            agent.look.checkpoints.delete_many(removed)
+            agent.look.channel_values.delete_many(agent.look.channel_values.by_thread("t").keys())
+        return exchange(self, commands, *args, **options)
+
+    monkeypatch.setattr(channel, "exchange", meddling)
+    talk.step(messages=[2], count=2)
+    assert len(removed) == 2
+    found = talk.saver.get_tuple(talk.at)
+    assert found.checkpoint["channel_values"] == {"messages": [2], "count": 2, "plan": "same"}
+    assert len(agent.look.checkpoints.by_thread("t").list()) == 1
+
+
+def test_a_step_whose_parent_is_gone_stores_all_values(agent: Any) -> None:
+    talk = agent.conversation(agent.saver())
+    talk.step(messages=[1], count=1, plan="same")
+    agent.look.checkpoints.delete_many(agent.look.checkpoints.by_thread("t").keys())
+    agent.look.channel_values.delete_many(agent.look.channel_values.by_thread("t").keys())
+    talk.step(count=2)
+    values = talk.saver.get_tuple(talk.at).checkpoint["channel_values"]
+    assert values == {"messages": [1], "count": 2, "plan": "same"}
 
 
 def test_writes_of_a_task_are_one_exchange(agent: Any, asked: list[Any]) -> None:

@@ -17,6 +17,7 @@ from keyweave.read.query import where_query as where_query_
 from keyweave.write import delete as _delete
 from keyweave.write import delete_many as _delete_many
 from keyweave.write import merge as _merge
+from keyweave.write import require as _require
 from keyweave.write import save as _save
 from keyweave.write import update as _update
 from keyweave.sync.repository import Repository
@@ -99,6 +100,19 @@ class TaskStateRepository(Repository[TaskState, str, Never, _View]):
             _lock.get_for_update(self._context, ENTITY, key, wait=wait, partition_value=workflow_exec_id),
             "get_for_update",
         )
+
+    def require(self, key: str, *, workflow_exec_id: str | None = None) -> None:
+        """Let the transaction commit only if a row with this key exists. Other writers may change the row.
+
+        Nothing is sent for it: the commit checks it. If there is no such row, the function runs again, and this call reads and raises.
+        A transaction that writes nothing reads its required rows at its end. A later delete by the transaction itself is no error.
+
+        Raises:
+            TransactionRequiredError: outside a transaction.
+            TaskNotFoundError: it does not exist, or its retention has ended.
+            CrossPartitionError: the transaction uses another group or partition.
+        """
+        self._run(_require.require(self._context, ENTITY, key, workflow_exec_id), "require")
 
     def change(
         self, key: str, function: Callable[[TaskState], Any], *, workflow_exec_id: str | None = None

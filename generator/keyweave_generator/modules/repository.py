@@ -273,6 +273,7 @@ def _import_for_methods(module: RepositoryModule) -> None:
         "ClaimEntry": module.uniques,
         "_get": module.uniques or module.by_hand,
         "_lock": module.by_hand,
+        "_require": module.by_hand,
         "_save": module.by_hand,
         "_delete": module.by_hand,
         "_delete_many": several,

@@ -47,7 +47,7 @@ _NAMES: Final = {
     "keyweave.read.query": ("view_query", "where_query"),
     "keyweave.store.context": ("Context",),
     "keyweave.store.stats": ("Stats",),
-    "keyweave.write": ("_delete", "_delete_many", "_merge", "_save", "_touch", "_update"),
+    "keyweave.write": ("_delete", "_delete_many", "_merge", "_require", "_save", "_touch", "_update"),
     "keyweave.changes.unsettled": ("Settled",),
     "keyweave.write.outcome": ("outcome",),
     "keyweave.{flavour}.repository": ("RepositoryOfRecords", "Repository"),

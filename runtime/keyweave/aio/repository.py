@@ -15,6 +15,7 @@ from keyweave.read import lock as _lock
 from keyweave.write import delete as _delete
 from keyweave.write import delete_many as _delete_many
 from keyweave.write import many as _many
+from keyweave.write import require as _require
 from keyweave.write import save as _save
 from keyweave.write import update as _update
 
@@ -152,6 +153,20 @@ class Repository(RepositoryOfRecords[R, K, N, V]):
         entity = self._entity
         flow = _lock.get_for_update(self._context, entity, entity.stored_key(key), wait=wait)
         return await self._run(flow, "get_for_update")
+
+    async def require(self, key: K) -> None:
+        """Let the transaction commit only if a row with this key exists. Other writers may change the row.
+
+        Nothing is sent for it: the commit checks it. If there is no such row, the function runs again, and this call reads and raises.
+        A transaction that writes nothing reads its required rows at its end. A later delete by the transaction itself is no error.
+
+        Raises:
+            TransactionRequiredError: outside a transaction.
+            NotFoundError: it does not exist, or its retention has ended.
+            CrossPartitionError: the transaction uses another group or partition.
+        """
+        entity = self._entity
+        await self._run(_require.require(self._context, entity, entity.stored_key(key)), "require")
 
     async def change(self, key: K, function: Callable[[R], Any]) -> R:
         """Read the row, let `function` change it, and write it; try again if another write came in between.

@@ -241,7 +241,11 @@ class Opening(Generic[S]):
 
 
 def _run_inside(
-    shell: Shell, unit: UnitOfWork, flow: Flow[T], *about: str, until: float | None = None
+    shell: Shell,
+    unit: UnitOfWork,
+    flow: Flow[T],
+    *about: str,
+    until: float | None = None,  # noqa: ARG001 - a `Run` has it
 ) -> Coroutine[Any, Any, T]:
     """Run a flow of a transaction within its budget. A method would make a session refer to itself."""
     unit.refuse_late_use()

@@ -98,7 +98,7 @@ class Plan:
     def guard_exists(
         self, target: Entity[Any], target_key: str, entity: Entity[Any], key: str, field: str
     ) -> None:
-        """Require that the row that `field` of the row `key` refers to is live. Each target is checked once."""
+        """Require that the row that `field` of the row `key` refers to is live; empty: the row itself. Each target is checked once."""
         document = self._document(target, target_key)
         if document in self._targets:
             return

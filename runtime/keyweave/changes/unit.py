@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from keyweave.changes.change import Change
 from keyweave.changes.overlay import Overlay
+from keyweave.changes.required import Required
 from keyweave.errors import ConflictError, CrossPartitionError, TransactionRequiredError
 from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
@@ -33,8 +34,11 @@ class UnitOfWork:
         until: the monotonic time at which the transaction's budget ends; None: each exchange has its own.
         trusting: whether writes of rows that the attempt has not read are checked by its plan alone, and not at once.
         unchecked: the changes that no exchange has checked, by entity name and key.
-        needed: rows that such changes refer to, by entity name and key: they were not in the unit, so the store has to hold them.
+        needed: rows that such changes refer to, and those of `assumed`, by entity name and key: they were not in the unit, so the
+            store has to hold them.
         claimed: unique values, by entity name, constraint and value, that such changes claim.
+        required: rows that the plan requires beside its changes, by entity name and key; see `keyweave.write.require`.
+        assumed: those of them that no exchange has found.
         doubtful: whether a later change of the unit hides from its plan what an unchecked one needed: it inserts such a row, releases
             such a value, or replaces or takes back the change itself.
         locks: what the attempt holds of each lock, by the lock's key; see `keyweave.read.line.Held`.
@@ -46,6 +50,7 @@ class UnitOfWork:
         "_provisional",
         "_saved",
         "_sequence",
+        "assumed",
         "changes",
         "claimed",
         "conflict",
@@ -57,6 +62,7 @@ class UnitOfWork:
         "needed",
         "partition",
         "releasing",
+        "required",
         "token",
         "trusting",
         "unchecked",
@@ -71,6 +77,8 @@ class UnitOfWork:
         self.unchecked: dict[tuple[str, str], Change] = {}
         self.needed: set[tuple[str, str]] = set()
         self.claimed: set[tuple[str, str, str]] = set()
+        self.required: dict[tuple[str, str], Required] = {}
+        self.assumed: set[tuple[str, str]] = set()
         self.doubtful = False
         self.group: str | None = None
         self.partition: Partition | None = None
@@ -150,6 +158,14 @@ class UnitOfWork:
         """Return whether a write of a row is checked by the plan alone: this attempt does so, and has not read the row."""
         row = (entity.name, key)
         return self.trusting and not (row in self.changes or row in self.loaded or row in self.watched)
+
+    def require(self, key: str, required: Required, *, assumed: bool) -> None:
+        """Let the plan require a row; `assumed` if nothing has shown yet that it is there."""
+        row = (required.entity.name, key)
+        self.required[row] = required
+        if assumed:
+            self.assumed.add(row)
+            self.needed.add(row)
 
     def has_changes(self, entity: Entity[Any]) -> bool:
         """Return whether a row of `entity` has a buffered change."""

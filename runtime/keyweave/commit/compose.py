@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from keyweave.changes.change import Change
 from keyweave.changes.plan import Plan
+from keyweave.changes.required import Required
 from keyweave.commit.insert import insertion, new_rows
 from keyweave.document.codec import Prepared, op_of
 from keyweave.exchange.apply import Begun
@@ -16,8 +17,8 @@ from keyweave.model.entry import ClaimEntry, Entry, ViewEntry
 from keyweave.model.record import Stored
 from keyweave.store.context import Context
 
-Watched: TypeAlias = tuple[Entity[Any], str, Stored | None]
-"""A row that must not have changed: entity, key, and what the store held (None when the row must be absent)."""
+Watched: TypeAlias = tuple[Entity[Any], str, Stored | Required | None]
+"""A row that must not have changed: entity, key, and what the store held (None when the row must be absent); or what is required of it."""
 
 _NO_ROWS: Final[frozenset[tuple[str, str]]] = frozenset()
 _NOTHING_RELEASED: Final[Mapping[tuple[str, str, str], str]] = {}
@@ -56,11 +57,8 @@ def plan_of(
                 _guard_references(context, plan, change, change.prepared.snapshot, puts)
         if change.counts:
             _guard_views(plan, change)
-    for entity, key, stored in watched:
-        if stored is None:
-            plan.guard_absent(entity, key)
-        else:
-            plan.guard_revision(entity, key, stored.revision, op_of(stored))
+    if watched:
+        _guard_watched(plan, watched)
     for change in changes:
         if change.prepared is not None:
             _put(plan, change, change.prepared)
@@ -107,6 +105,18 @@ def _guard_row(plan: Plan, change: Change) -> None:
         plan.guard_gone(entity, key, change.deadline)
     else:
         plan.guard_dead(entity, key, old.revision, op_of(old))
+
+
+def _guard_watched(plan: Plan, watched: Sequence[Watched]) -> None:
+    for entity, key, stored in watched:
+        if stored is None:
+            plan.guard_absent(entity, key)
+        elif isinstance(stored, Required):
+            plan.guard_exists(entity, key, entity, key, "")
+            if stored.entry is not None:
+                plan.guard_member(entity, stored.entry, key)
+        else:
+            plan.guard_revision(entity, key, stored.revision, op_of(stored))
 
 
 def _released(changes: list[Change]) -> dict[tuple[str, str, str], str]:

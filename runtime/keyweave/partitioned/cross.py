@@ -28,13 +28,26 @@ def crossing(
     if value is None:
         found = yield from find(context.inside(unit.elsewhere()).at(partition), entity, key)
         value = getattr(found, entity.partition_by) if found is not None else None
-    name, other = entity.partition_by, _first_value(context, unit)
+    name, other = entity.partition_by, _first_value(context, unit) or (
+        yield from _required_value(context, unit)
+    )
     row = entity.row(key)
     here = f"{row} has {name} {value!r}" if value is not None else f"{row} is in another partition"
     there = f"rows with {other}" if other else "another partition"
     return CrossPartitionError(
         f"{here}, and this transaction already uses {there}: a transaction stays in one partition"
     )
+
+
+def _required_value(context: Context, unit: UnitOfWork) -> Flow[str]:
+    """Return what `_first_value` does for a unit that only requires rows: one of them is read."""
+    for (_, key), required in unit.required.items():
+        entity = required.entity
+        assert unit.partition is not None
+        found = yield from find(context.inside(unit.elsewhere()).at(unit.partition), entity, key)
+        if found is not None:
+            return f"{entity.partition_by} {getattr(found, entity.partition_by)!r}"
+    return ""
 
 
 def _first_value(context: Context, unit: UnitOfWork) -> str:

@@ -21,6 +21,7 @@ from keyweave.partitioned.inside import inside
 from keyweave.read.lock import find_for_update_with
 from keyweave.read.query import Query
 from keyweave.store.context import Context
+from keyweave.write.require import require
 from keyweave.write.save import create, save, upsert
 
 
@@ -63,7 +64,9 @@ class PartitionRouter:
                 context.state.homes.drop(entity.name, key)
             partition = yield from whereabouts.look_home(context, entity, key)
             if partition is None:
-                # There is no row, so any partition says so. A lock would bind a transaction to it.
+                # There is no row, so any partition says so. A lock would bind a transaction to it, and so would a plan.
+                if flow is require:
+                    raise entity.missing(key)
                 unit = context.unit
                 if unit is not None and unit.partition is None and flow is find_for_update_with:
                     return None, None

@@ -201,7 +201,13 @@ class Session:
         self.shell.close()
 
 
-def _run_inside(shell: Shell, unit: UnitOfWork, flow: Flow[T], *about: str, until: float | None = None) -> T:
+def _run_inside(
+    shell: Shell,
+    unit: UnitOfWork,
+    flow: Flow[T],
+    *about: str,
+    until: float | None = None,  # noqa: ARG001 - a `Run` has it
+) -> T:
     """Run a flow of a transaction within its budget. A method would make a session refer to itself."""
     unit.refuse_late_use()
     return shell.run(flow, *about, until=unit.until)

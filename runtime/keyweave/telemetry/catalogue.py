@@ -121,7 +121,7 @@ METRICS: Final[tuple[Metric, ...]] = (
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 OPERATIONS: Final = frozenset(
-    "get get_with find exists get_many get_for_update get_by find_by page list first one count keys sum min max group_counts "
+    "get get_with find exists get_many get_for_update require get_by find_by page list first one count keys sum min max group_counts "
     "page_with list_with first_with explain create create_many save save_many upsert upsert_many change update increment delete discard "
     "delete_many merge touch tree transact outcome sweep check health".split()
 )

@@ -5,14 +5,12 @@ has read before is not read again, because the guards of the commit detect later
 
 The first attempt of a transaction trusts: it takes for granted that a row which it creates is new, that one which it saves is as
 it was loaded, and that their unique values and references are in order. The guards of its plan check that. If one of them does not hold,
-or if the function raises an error and `in_order` finds a reason to doubt, the function runs again, and every write is checked at once.
+or if the function raises an error and `keyweave.write.in_order` finds a reason to doubt, the function runs again, and every write is checked at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -112,7 +110,7 @@ def buffer_save(
             revision = latest.revision if latest is not None else None
     else:
         facts = yield from _look_up(
-            context, unit, entity, prepared, stored, _head_of(context, entity, prepared.key)
+            context, unit, entity, prepared, stored, head_of(context, entity, prepared.key)
         )
         head = read_head(facts.row or b"")
         revision = head.revision if head is not None else None
@@ -198,10 +196,10 @@ def _look_up(
 ) -> Flow[_Lookup]:
     """Read what the checks of a write need: the reply to `row`, and the claims and references that `old` lacks."""
     partition = context.partition(entity)
-    claims, fields = _facts_needed(context, unit, entity, prepared, old)
+    claims, fields = facts_needed(context, unit, entity, prepared, old)
     commands: list[Command] = [] if row is None else [row]
     commands += [("HGET", partition.claims(entity.name, claim.unique), claim.value) for claim in claims]
-    commands += [_head_of(context, target, value) for target, value in fields.values()]
+    commands += [head_of(context, target, value) for target, value in fields.values()]
     homed = needing_homes(entity, prepared, claims, row is not None and old is None) if context.homing else []
     commands += [("HGET", each.at(context).homes(entity.name, each.unique), each.value) for each in homed]
     if not commands:
@@ -220,7 +218,7 @@ def _look_up(
     return facts
 
 
-def _facts_needed(
+def facts_needed(
     context: Context, unit: UnitOfWork, entity: Entity[Any], prepared: Prepared, old: Stored | None
 ) -> tuple[list[ClaimEntry], dict[str, tuple[Entity[Any], str]]]:
     """Return the claims that `old` lacks, and by field the targets of the references that it lacks and the unit does not change."""
@@ -250,58 +248,9 @@ def _new_references(
     return found
 
 
-def in_order(context: Context, unit: UnitOfWork) -> Flow[bool]:
-    """Return whether nothing speaks against the writes that no exchange has checked, so that each would have passed its checks."""
-    if unit.doubtful:
-        return False
-    commands: list[Command] = []
-    expected: list[Callable[[Any], bool]] = []
-    for change in unit.unchecked.values():
-        entity, prepared = change.entity, change.prepared
-        assert prepared is not None
-        commands.append(_head_of(context, entity, change.key))
-        expected.append(partial(_is_as, change.old))
-        claims, references = _facts_needed(context, unit, entity, prepared, change.old)
-        for claim in claims:
-            commands.append(
-                ("HGET", context.partition(entity).claims(entity.name, claim.unique), claim.value)
-            )
-            expected.append(partial(_is_free, change.key))
-        for each in needing_homes(entity, prepared, claims, change.old is None) if context.homing else ():
-            commands.append(("HGET", each.at(context).homes(entity.name, each.unique), each.value))
-            expected.append(partial(_is_here, context, context.partition(entity)))
-        for target, value in references.values():
-            commands.append(_head_of(context, target, value))
-            expected.append(_stays)
-    replies = yield from ask(context, tuple(commands))
-    return all(fits(reply) for fits, reply in zip(expected, replies, strict=True))
-
-
-def _head_of(context: Context, entity: Entity[Any], key: str) -> Command:
+def head_of(context: Context, entity: Entity[Any], key: str) -> Command:
+    """Return the command that reads the first bytes of a row's document."""
     return ("GETRANGE", context.partition(entity).document(entity.name, key), 0, HEAD_LENGTH - 1)
-
-
-def _is_as(stored: Stored | None, reply: bytes) -> bool:
-    if stored is None:
-        return not reply
-    head = read_head(reply)
-    return head is not None and head.revision == stored.revision and not head.expires
-
-
-def _is_free(key: str, reply: bytes | None) -> bool:
-    return reply is None or reply.decode() == key
-
-
-def _is_here(context: Context, partition: Partition, reply: bytes | None) -> bool:
-    return (
-        reply is None
-        or context.keyspace.holder(partition.group, read_home(reply).place).index == partition.index
-    )
-
-
-def _stays(reply: bytes) -> bool:
-    head = read_head(reply)
-    return head is not None and not head.expires
 
 
 def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup | None) -> Flow[None]:
@@ -309,7 +258,7 @@ def _buffer(context: Context, unit: UnitOfWork, change: Change, facts: _Lookup |
     record, prepared = change.record, change.prepared
     assert prepared is not None and record is not None
     if facts is None:
-        claims, references = _facts_needed(context, unit, change.entity, prepared, change.old)
+        claims, references = facts_needed(context, unit, change.entity, prepared, change.old)
         unit.needed.update([(target.name, value) for target, value in references.values()])
         unit.claimed.update([(change.entity.name, claim.unique, claim.value) for claim in claims])
         unit.unchecked[change.entity.name, change.key] = change

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keyweave.changes.unit import UnitOfWork
+from keyweave.commit.compose import Watched
 from keyweave.document.codec import op_of
 from keyweave.effects import Call, ConnectionFailure, Flow, Sleep
 from keyweave.errors import (
@@ -25,7 +26,7 @@ from keyweave.model.record import Stored
 from keyweave.read.lock import leave_lock, unlock, unlock_quickly, unlock_trailer, unlocked
 from keyweave.store.context import Context
 from keyweave.store.doubling import PartitionsMovedError
-from keyweave.write.buffer import in_order
+from keyweave.write.in_order import in_order
 from keyweave.write.settle import settle
 
 
@@ -34,7 +35,7 @@ class _Retry(Exception):
 
 
 class _Doubt(Exception):
-    """A write may not pass a check that the attempt left to its plan; the transaction has to run again with every check."""
+    """A call may not pass a check that the attempt left to its plan; the transaction has to run again with every check."""
 
 
 def transact(
@@ -120,20 +121,23 @@ def _attempt(
     changes = [
         change for change in unit.changes.values() if change.prepared is not None or change.old is not None
     ]
-    if not changes:
-        return result
     context = _placed(context, unit)
+    if not changes:
+        if unit.assumed and not (yield from in_order(context, unit)):
+            raise _Doubt
+        return result
     for row, (_, stored) in unit.watched.items():
         # A row that was read under its lock and then written is guarded by the revision of that first read.
         change = unit.changes.get(row)
         if change is not None and _version(change.old) != _version(stored):
             raise _Retry
     written = {(change.entity.name, change.key) for change in changes}
-    watched = [
+    watched: list[Watched] = [
         (entity, key, stored)
         for (name, key), (entity, stored) in unit.watched.items()
         if (name, key) not in written
     ]
+    watched += [(required.entity, key, required) for (_, key), required in unit.required.items()]
     trailer = unlock_trailer(context, unit)
     try:
         flow = settle(context, changes, watched, trailer=trailer)
@@ -146,7 +150,7 @@ def _attempt(
         unlocked(context, unit, trailer)
     if refusal is None:
         return result
-    raise _Doubt if unit.unchecked else _Retry
+    raise _Doubt if unit.unchecked or unit.assumed else _Retry
 
 
 def _placed(context: Context, unit: UnitOfWork) -> Context:
@@ -157,12 +161,12 @@ def _placed(context: Context, unit: UnitOfWork) -> Context:
 
 
 def _doubt(context: Context, unit: UnitOfWork, error: Exception) -> Flow[None]:
-    """After an error of the function, look whether an earlier write would have raised another one.
+    """After an error of the function, look whether an earlier call would have raised another one.
 
     Raises:
         _Doubt: one may have.
     """
-    if not unit.unchecked or isinstance(error, StoreUnavailableError):
+    if not (unit.unchecked or unit.assumed) or isinstance(error, StoreUnavailableError):
         return
     unit.ended = True
     try:

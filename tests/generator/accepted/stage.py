@@ -151,6 +151,13 @@ class Stage:
             )
             self.used.add(f"{repository.name}.get_for_update")
             assert locked == record
+            self._require(repository, given)
+            with pytest.raises(self.entity_of(record).not_found):
+                self._require(repository, absent if isinstance(absent, tuple) else (absent,))
+
+    def _require(self, repository: Repository, key: tuple[Any, ...]) -> None:
+        self.wait_for(self.store.transact(lambda tx: getattr(tx, repository.name).require(*key)))
+        self.used.add(f"{repository.name}.require")
 
     def visit(self, record: Any) -> None:
         """Find a stored row through every view, unique value and filter that it has a value for."""

@@ -264,7 +264,7 @@ class Draw:
     def _step(self, key: str, account: str) -> Call:
         chance, value = self.chance, {"account_id": account}
         fields, worth = self.fields(key, account), self.chance.randrange(9)
-        kind = chance.choice(["create", "upsert", "change", "locked", "discard", "page", "get"])
+        kind = chance.choice(["create", "upsert", "change", "locked", "discard", "page", "get", "require"])
         if kind in ("create", "upsert"):
             return lambda _, place: getattr(place.deals, kind)(twin().Deal(**fields))
         if kind == "change":
@@ -275,6 +275,8 @@ class Draw:
             return lambda _, place: place.deals.by_account(account).list()
         if kind == "get":
             return lambda _, place: place.deals.find(key, **value)
+        if kind == "require":
+            return lambda _, place: place.deals.require(key, **value)
 
         def locked(_: Side, place: Any) -> Any:
             row = place.deals.get_for_update(key, **value)

@@ -31,7 +31,7 @@ _SAVERS: Final = (
     "The saver of [examples/langgraph](../examples/langgraph/README.md) beside `RedisSaver` of langgraph-checkpoint-redis, blocking, on the same "
     "server and with the same threads: five channels, of which two change in each step. `RedisSaver` needs the server's search and JSON. It "
     "writes the parts of a step by several commands without a transaction, and refuses a filter by metadata of the caller's own. "
-    "`KeyweaveSaver` stores each `put` and `put_writes` in one atomic step, for which it reads the thread and the step before first, "
+    "`KeyweaveSaver` stores each `put` and `put_writes` in one atomic step, for which it reads the thread first, "
     "and filters by any metadata."
 )
 

@@ -42,6 +42,11 @@ def _item(source: random.Random) -> tuple[Any, ...]:
     return (f"i{source.randrange(ITEMS)}", code, source.choice(("open", "closed")))
 
 
+def _following(source: random.Random) -> tuple[Any, ...]:
+    other, key = source.sample(range(ITEMS), 2)
+    return f"i{other}", f"i{key}", source.choice((None, *CODES)), source.choice(("open", "closed"))
+
+
 def _two(letter: str, number: int) -> Callable[[random.Random], tuple[Any, ...]]:
     def order(source: random.Random) -> tuple[Any, ...]:
         first, second = source.sample(range(number), 2)
@@ -84,6 +89,7 @@ MENU: Final = (
     Dish("item.find_by_code", 1, lambda source: (source.choice(CODES),)),
     Dish("item.list", 1, lambda source: (source.choice(("open", "closed")),)),
     Dish("item.replace", 2, _item),
+    Dish("item.follow", 2, _following),
     Dish("item.create_many", 2, _several(_item)),
     Dish("item.upsert_many", 2, _several(_item)),
     Dish("item.delete_many", 1, _keys("i", ITEMS)),

@@ -11,6 +11,7 @@ from keyweave.read.lock import find_for_update
 from keyweave.read.page import page
 from keyweave.store.context import Context
 from keyweave.write.delete import discard
+from keyweave.write.require import require
 from keyweave.write.save import change, create, save, upsert
 from tools.simulate.clients.actor import Actor, Program
 from tools.simulate.clients.arena import kind
@@ -109,6 +110,22 @@ def item_list(actor: Actor, state: str) -> Program:
     keys = [record.id for record in found.rows]
     if wrong or len(set(keys)) < len(keys):
         actor.act.finding = f"a page of {state} items returned {keys}, of which {wrong} have another state"
+
+
+def item_follow(actor: Actor, other: str, key: str, code: str | None, state: str) -> Program:
+    """Insert or replace an item if another one is there."""
+
+    def closure(context: Context) -> Program:
+        actor.act.touch(f"Item:{other}", PRESENT)
+        actor.act.touch(f"Item:{key}", ANY, actor.token)
+        yield from require(context, kind("Item"), other)
+        yield from upsert(context, kind("Item"), _item(actor, key, code, state))
+
+    try:
+        yield from actor.transact(closure)
+    except NotFoundError:
+        actor.act.begin_try()
+        actor.act.touch(f"Item:{other}", ABSENT)
 
 
 def item_replace(actor: Actor, key: str, code: str | None, state: str) -> Program:

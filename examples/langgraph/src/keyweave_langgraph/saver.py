@@ -19,7 +19,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from msgspec.structs import replace
 
-from agent_state import Checkpoint, TaskWrites, Thread, ThreadNotFoundError
+from agent_state import Checkpoint, CheckpointNotFoundError, TaskWrites, Thread, ThreadNotFoundError
 from agent_state.sync import Store, Transaction
 from keyweave.errors import AlreadyExistsError, ConflictError, ReferenceViolationError
 from keyweave.query import one_of
@@ -273,9 +273,14 @@ def _put(repository: Any, row: Any) -> None:
 
 
 def _has_parent(tx: Transaction, row: Checkpoint) -> bool:
+    """Return whether a row's parent is there, and stays until the commit; True for a row without a parent."""
     if row.parent_id is None:
         return True
-    return tx.checkpoints.exists(row.thread_id, row.checkpoint_ns, row.parent_id)
+    try:
+        tx.checkpoints.require(row.thread_id, row.checkpoint_ns, row.parent_id)
+    except CheckpointNotFoundError:
+        return False
+    return True
 
 
 def _end_if_empty(tx: Transaction, thread_id: str) -> None:

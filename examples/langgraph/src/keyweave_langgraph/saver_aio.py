@@ -19,7 +19,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from msgspec.structs import replace
 
-from agent_state import Checkpoint, TaskWrites, Thread, ThreadNotFoundError
+from agent_state import Checkpoint, CheckpointNotFoundError, TaskWrites, Thread, ThreadNotFoundError
 from agent_state.aio import Store, Transaction
 from keyweave.errors import AlreadyExistsError, ConflictError, ReferenceViolationError
 from keyweave.query import one_of
@@ -277,9 +277,14 @@ async def _put(repository: Any, row: Any) -> None:
 
 
 async def _has_parent(tx: Transaction, row: Checkpoint) -> bool:
+    """Return whether a row's parent is there, and stays until the commit; True for a row without a parent."""
     if row.parent_id is None:
         return True
-    return await tx.checkpoints.exists(row.thread_id, row.checkpoint_ns, row.parent_id)
+    try:
+        await tx.checkpoints.require(row.thread_id, row.checkpoint_ns, row.parent_id)
+    except CheckpointNotFoundError:
+        return False
+    return True
 
 
 async def _end_if_empty(tx: Transaction, thread_id: str) -> None:

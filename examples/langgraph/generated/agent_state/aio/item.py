@@ -12,6 +12,7 @@ from keyweave.read import lock as _lock
 from keyweave.read.query import view_query as view_query_
 from keyweave.read.query import where_query as where_query_
 from keyweave.write import delete as _delete
+from keyweave.write import require as _require
 from keyweave.write import save as _save
 from keyweave.write import touch as _touch
 from keyweave.write import update as _update
@@ -77,6 +78,21 @@ class ItemRepository(RepositoryOfRecords[Item, tuple[str, str], Never, Never]):
         return await self._run(
             _lock.get_for_update(self._context, ENTITY, ENTITY.stored_key((namespace, key)), wait=wait),
             "get_for_update",
+        )
+
+    async def require(self, namespace: str, key: str) -> None:
+        """Let the transaction commit only if a row with this key exists. Other writers may change the row.
+
+        Nothing is sent for it: the commit checks it. If there is no such row, the function runs again, and this call reads and raises.
+        A transaction that writes nothing reads its required rows at its end. A later delete by the transaction itself is no error.
+
+        Raises:
+            TransactionRequiredError: outside a transaction.
+            ItemNotFoundError: it does not exist, or its retention has ended.
+            CrossPartitionError: the transaction uses another group or partition.
+        """
+        await self._run(
+            _require.require(self._context, ENTITY, ENTITY.stored_key((namespace, key))), "require"
         )
 
     async def change(self, namespace: str, key: str, function: Callable[[Item], Any]) -> Item:

@@ -11,6 +11,7 @@ from keyweave.read import lock as _lock
 from keyweave.read.query import view_query as view_query_
 from keyweave.read.query import where_query as where_query_
 from keyweave.write import delete as _delete
+from keyweave.write import require as _require
 from keyweave.write import save as _save
 from keyweave.write import update as _update
 from keyweave.sync.repository import RepositoryOfRecords
@@ -117,6 +118,24 @@ class TaskWritesRepository(RepositoryOfRecords[TaskWrites, tuple[str, str, str, 
                 wait=wait,
             ),
             "get_for_update",
+        )
+
+    def require(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str, task_id: str) -> None:
+        """Let the transaction commit only if a row with this key exists. Other writers may change the row.
+
+        Nothing is sent for it: the commit checks it. If there is no such row, the function runs again, and this call reads and raises.
+        A transaction that writes nothing reads its required rows at its end. A later delete by the transaction itself is no error.
+
+        Raises:
+            TransactionRequiredError: outside a transaction.
+            TaskWritesNotFoundError: it does not exist, or its retention has ended.
+            CrossPartitionError: the transaction uses another group or partition.
+        """
+        self._run(
+            _require.require(
+                self._context, ENTITY, ENTITY.stored_key((thread_id, checkpoint_ns, checkpoint_id, task_id))
+            ),
+            "require",
         )
 
     def change(
