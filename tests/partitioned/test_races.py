@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from keyweave.effects import ConnectionFailure, Flow, Send, Sleep
 from keyweave.errors import (
     AlreadyExistsError,
     NotFoundError,
+    OutcomeUnknownError,
     TransactionConflictError,
     UniqueViolationError,
     ValidationError,
@@ -23,8 +25,11 @@ from keyweave.homes.claim import claim, fence, find_home
 from keyweave.homes.home import Homed
 from keyweave.keyspace.spread import place_of
 from keyweave.model.ids import ksuid
+from tests.over import opened_store
 from tests.partitioned.estate import Estate, estate, opened
 from tests.scripted import Scripted
+from tests.servers.running import server_url
+from tests.write.test_crowd import behind_another
 
 
 @pytest.fixture
@@ -227,3 +232,51 @@ def test_flows_that_pause_at_the_same_time_go_on_at_their_own(world: Estate) -> 
     found = scripted.run(together(scripted.context, flows), [[b"PONG"], [b"PONG", b"PONG"]])
     assert found == ["late", "soon", "also late"]
     assert order == [("soon", 0.5), ("late", 2.0), ("also late", 2.0)]
+
+
+def test_a_caller_that_has_left_is_in_no_plan_that_its_error_does_not_know(world: Estate) -> None:
+    """Its plan was refused because a home was fenced meanwhile. The next plan of the others is without it, so its outcome is that of the first."""
+
+    async def main() -> tuple[Any, Any, Any]:
+        namespace = world.context.keyspace.namespace.tenant
+        opening = opened_store(
+            estate().aio, "aio", server_url(), namespace=namespace, deadline=0.9, sweep_every=0
+        )
+        async with await opening as store:
+            await store.deals.create(world.deal("d", "a", worth=1))
+            channel = store.session.shell.channel
+            apply = store.session.context.scripts["apply"]
+            gate, exchange = asyncio.Event(), channel.exchange
+
+            async def held(commands: Any, *more: Any) -> Any:
+                if any(word in (apply.sha, apply.text) for command in commands for word in command[1:2]):
+                    channel.exchange = exchange
+                    await gate.wait()
+                return await exchange(commands, *more)
+
+            def first(row: Any) -> None:
+                row.code = "c"
+
+            def second(row: Any) -> None:
+                channel.exchange = held
+                row.worth = 2
+
+            def change(function: Any) -> Any:
+                return store.deals.change("d", function, account_id="a")
+
+            there = store.session.context.at(world.partition("a"))
+            tasks = await behind_another(there, ("Deal", "d"), change, first, second, pause=0.3)
+            error: Any
+            (error,) = await asyncio.gather(tasks[0], return_exceptions=True)
+            thing = Homed(world.context.package.entities["Deal"], "code", "c")
+            home = world.store._session.run(find_home(world.context, thing))
+            assert world.store._session.run(fence(world.context, thing, home)) is True
+            gate.set()
+            written = await tasks[1]
+            assert (written.code, written.worth) == (None, 2)
+            return error, await store.outcome(error), await store.deals.get("d", account_id="a")
+
+    error, settled, row = asyncio.run(asyncio.wait_for(main(), 30))
+    assert isinstance(error, OutcomeUnknownError)
+    assert settled.applied is False
+    assert (row.code, row.worth) == (None, 2)

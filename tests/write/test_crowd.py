@@ -414,11 +414,12 @@ def test_a_cancelled_task_does_not_stop_others() -> None:
 
 
 async def behind_another(
-    store: Any, name: tuple[str, str], change: Any, *functions: Any, pause: float = 0.0
+    context: Any, name: tuple[str, str], change: Any, *functions: Any, pause: float = 0.0
 ) -> list[asyncio.Task[Any]]:
     """Begin changes of a row, named by entity and key, while a first one holds the turn, so that they write it together.
 
     Args:
+        context: of the row's partition.
         pause: seconds by which the deadline of each is later than that of the one before it.
 
     Returns:
@@ -435,7 +436,7 @@ async def behind_another(
     tasks: list[asyncio.Task[Any]] = []
     for function in functions:
         tasks.append(asyncio.create_task(change(function)))
-        await until(lambda: len(store.session.context.placing.writers.get(name).waiting) == len(tasks))
+        await until(lambda: len(context.placing.writers.get(name).waiting) == len(tasks))
         await asyncio.sleep(pause)
     gate.set()
     await holder
@@ -464,7 +465,12 @@ def test_a_caller_whose_plan_another_one_sends_can_settle_it() -> None:
                 row.email = "second@x"
 
             tasks = await behind_another(
-                store, ("User", "u"), lambda f: store.users.change("u", f), first, second, pause=0.3
+                store.session.context,
+                ("User", "u"),
+                lambda f: store.users.change("u", f),
+                first,
+                second,
+                pause=0.3,
             )
             error: Any
             (error,) = await asyncio.gather(tasks[0], return_exceptions=True)
@@ -505,7 +511,11 @@ def test_the_plan_of_a_cancelled_caller_is_sent_on_as_the_same_one() -> None:
                 row.output = [*row.output, "second"]
 
             tasks = await behind_another(
-                store, ("WorkflowState", "w"), lambda f: store.workflow_states.change("w", f), first, second
+                store.session.context,
+                ("WorkflowState", "w"),
+                lambda f: store.workflow_states.change("w", f),
+                first,
+                second,
             )
             await arrived.wait()
             tasks[1].cancel()

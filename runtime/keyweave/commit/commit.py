@@ -22,7 +22,7 @@ from keyweave.errors import (
     TransactionConflictError,
     ValidationError,
 )
-from keyweave.exchange.apply import Begun, Sending, Trailer, apply, apply_each, begin
+from keyweave.exchange.apply import Begun, GivenUp, Sending, Trailer, apply, apply_each, begin
 from keyweave.exchange.together import caught, together
 from keyweave.homes.claim import claim, keep, keep_beside, leave, receipt_of
 from keyweave.homes.home import Home, Homed, arriving, is_located, leaving, not_after, place_in, staying
@@ -186,7 +186,7 @@ def _commit_homed(
         try:
             outcome = yield from _beside(
                 context,
-                apply(context, plan, trailer, repeatable=sweeping, begun=begun),
+                _noted(apply(context, plan, trailer, repeatable=sweeping, begun=begun), trailer, receipt),
                 _kept(context, changes, receipt, keep_beside) if context.doubling is None else [],
             )
         except OutcomeUnknownError as error:
@@ -260,6 +260,15 @@ def _beside(context: Context, applied: Flow[Outcome], others: list[Flow[None]]) 
     return outcome
 
 
+def _noted(applied: Flow[Outcome], trailer: Trailer | None, receipt: Receipt | None) -> Flow[Outcome]:
+    """Return the outcome of a plan. The callers that share it know it at once: the ledger has room for another plan now."""
+    outcome = yield from applied
+    if isinstance(trailer, Sending):
+        trailer.fate.unconfirmed = "its homes are not confirmed yet" if receipt is not None else None
+        trailer.fate.applied = isinstance(outcome, Applied)
+    return outcome
+
+
 def _report(receipt: Receipt | None, trailer: Trailer | None) -> Flow[None]:
     """Let the operation know what of the homes of an applied plan was not confirmed, or all callers that share the plan."""
     missing = receipt.unconfirmed if receipt is not None else None
@@ -271,9 +280,17 @@ def _report(receipt: Receipt | None, trailer: Trailer | None) -> Flow[None]:
 
 
 def _forget_attempt(trailer: Trailer | None) -> None:
-    """Let the next plan be sent with a ticket of its own: the one before it was answered, and rests on homes that are outdated."""
+    """Let the next plan be sent with a ticket of its own: the one before it was answered, and rests on homes that are outdated.
+
+    Raises:
+        GivenUp: a caller has left, and knows of the plan before it only.
+    """
     if isinstance(trailer, Sending):
         trailer.attempt = None
+        # Read after the attempt was taken away: a caller of another thread that leaves does it the other way round.
+        if trailer.given_up:
+            raise GivenUp
+        trailer.fate.applied = trailer.fate.unconfirmed = None
 
 
 def _elsewhere(

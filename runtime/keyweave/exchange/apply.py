@@ -85,7 +85,7 @@ class Trailer:
 
 
 class GivenUp(Exception):
-    """A caller gave a `Sending` up before its plan was sent. Nothing was written."""
+    """A caller left a `Sending` whose next plan would have been sent with the effects of that caller. Nothing was written."""
 
 
 class Sending(Trailer):
@@ -93,7 +93,7 @@ class Sending(Trailer):
 
     Attributes:
         attempt: the plan on its way; None before it is first sent, and while homes are claimed for the next one.
-        given_up: whether a caller left before the plan was sent, so that it must not be sent with the effects of that caller.
+        given_up: whether a caller left. The plan that was on its way then is the last one with the effects of that caller.
         receipt: whether the write was confirmed.
         fate: what became of the plan, for callers that leave while the one that has sent it still removes homes.
     """
@@ -135,7 +135,7 @@ def apply(
         StoreUnavailableError: or another subclass; nothing was written.
         CorruptDocumentError: a key has the wrong type; nothing was written.
         TransactionTooLargeError: the plan does not fit into one command; nothing was sent.
-        GivenUp: a caller left a `Sending` before its plan was sent.
+        GivenUp: a caller had left a `Sending` before its plan was sent.
     """
     if context.policy.command_words is not None:
         require_fit(context, plan.words + context.clustered)

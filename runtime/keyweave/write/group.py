@@ -155,15 +155,15 @@ class _Part:
         member, batch = self._member, self._member.batch
         if not member.sent or batch is None or member.prepared is None:
             return self._exhausted() if member.lost else error
-        sending = batch.sending
-        if sending is not None and sending.attempt is None:
-            member.gone = sending.given_up = True
-            if sending.attempt is None:
+        sending, attempt = batch.sending, None
+        if sending is not None:
+            member.gone = sending.given_up = True  # from now on, no other plan is sent with its effects
+            attempt = sending.attempt
+            if attempt is None:
                 return error
         unknown = OutcomeUnknownError(
             f"a write may or may not have reached the server at {self._context.address}"
         )
-        attempt = sending.attempt if sending is not None else None
         if attempt is not None:
             level = self._context.durability
             unknown.unsettled = Unsettled(
@@ -228,6 +228,7 @@ class _Part:
         try:
             refusal = yield from self._commit(queue, batch, sending)
         except GivenUp:
+            batch.fate.applied = False
             batch.reopen()
             self._repeat(queue, batch)
             return
