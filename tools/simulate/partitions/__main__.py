@@ -27,7 +27,7 @@ _AT_ONCE: Final = 50
 """Seeds that a process is given at once."""
 
 _PATIENCE: Final = 600.0
-"""Seconds of the processor for which a planted fault is looked for. The one that shows least often takes about 200."""
+"""Seconds of the processor for which a planted fault is hunted. The one that shows least often takes about 200."""
 
 
 def main() -> int:

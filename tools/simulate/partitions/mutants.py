@@ -189,7 +189,7 @@ MUTANTS: Final = (
 def find(mutant: Mutant, first: int = 0, patience: float = 60.0) -> tuple[int, Violation] | None:
     """Play seeds until a mutant shows, for so many seconds of the processor. Returns the seed and what was broken.
 
-    A fault of a repartition is looked for in the runs that have one.
+    A fault of a repartition is hunted in the runs that have one.
     """
     began, seed = time.process_time(), first
     doubling = mutant.where.startswith(_OF_A_REPARTITION)
