@@ -172,6 +172,12 @@ MUTANTS: Final = (
         "if reading or not things or",
     ),
     Mutant(
+        "the plan after a fenced one has the effects of callers that have left",
+        "keyweave.commit.commit:_forget_attempt",
+        "if trailer.given_up:",
+        "if False:",
+    ),
+    Mutant(
         "a store does not read the numbers of partitions again",
         "keyweave.exchange.lease:Lease.renew",
         "return learn_numbers(self._context)",
