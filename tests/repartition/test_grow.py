@@ -469,3 +469,33 @@ def test_an_asyncio_store_goes_on_while_partitions_are_doubled(monkeypatch: pyte
         assert world.store.deals.get("a1.0").worth == worth[-1] == len(worth) - 1
         assert len(worth) > 10
         check_whole(world, 8)
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_copy_that_the_server_has_freed_leaves_nothing_behind(number: int) -> None:
+    """The command stood still for longer than the row lived, which then got other values: its copy has no document any more."""
+    closed, namespace = estate().State.CLOSED, ksuid()
+    account = next(name for name in NAMES if place_of(name) & number)  # its rows move
+    for world in filled(namespace, number):
+        world.store.deals.create(world.deal("row", account, state=closed, code="old", worth=7))
+        source = world.partition(account).document("Deal", "row").encode()
+        freed: list[bytes] = []
+
+        def act(_: int, world: Estate = world, source: bytes = source, freed: list[bytes] = freed) -> None:
+            pattern = f"*:{world.context.keyspace.namespace.tenant}:deals*Deal:row"
+            copies = [key for key in world.ask("KEYS", pattern) if key != source]
+            if copies and not freed:
+                freed += copies
+                assert world.ask("UNLINK", *copies) == 1
+                world.store._session.shell.run(learn(world))
+                world.store.deals.update("row", state=estate().State.OPEN, code="new")
+
+        with opened(namespace) as command:
+            run(command, 2 * number, act)
+        world.store._session.shell.run(learn(world))
+        assert freed == [world.partition(account).document("Deal", "row").encode()]
+        assert world.store.check().clean
+        assert world.store.deals.get("row").code == "new"
+        assert [row.id for row in world.store.deals.by_state(closed).list()] == []
+        with pytest.raises(estate().DealNotFoundError):
+            world.store.deals.get_by_code("old")

@@ -9,6 +9,7 @@ from keyweave.document.head import HEAD_LENGTH
 from keyweave.effects import Flow, Word
 from keyweave.errors import ConfigurationError
 from keyweave.exchange.ask import ask, ask_scripts
+from keyweave.expiry.search import Search
 from keyweave.homes.home import FENCE_LIFE, Homed, has_homes, is_located, noted, place_in
 from keyweave.keyspace.keys import Partition
 from keyweave.keyspace.parse import KeyKind, Locator, ParsedKey, text
@@ -70,12 +71,12 @@ class Carry:
         """Whether there is nothing to do."""
         return not self._words
 
-    def remove_row(self, parsed: ParsedKey, row: Row | None, but: Sequence[Entry] = ()) -> None:
-        """Remove a row and its entries, except for some that another state of it has."""
+    def remove_row(self, parsed: ParsedKey, entries: Sequence[Entry], but: Sequence[Entry] = ()) -> None:
+        """Remove the entries and the deadline of a row, except for entries that another state of it has."""
         entity, partition = parsed.entity, self._partition
         assert entity is not None
         name = entity.name
-        for entry in row.entries if row is not None else ():
+        for entry in entries:
             if type(entry) is ClaimEntry:
                 if entry not in but:
                     self.add("release", partition.claims(name, entry.unique), entry.value, entry.owner)
@@ -155,6 +156,9 @@ def copy_rows(context: Context, pair: Pair, parsed: Sequence[ParsedKey]) -> Flow
         part = parsed[start : start + _KEYS]
         now = yield from rows_of(context, pair.source, part)
         copies = yield from rows_of(context, pair.twin, part)
+        freed = yield from _freed_copies(
+            context, pair.twin, [each for each, copy in zip(part, copies, strict=True) if copy is None]
+        )
         carries = []
         for each, row, copy in zip(part, now, copies, strict=True):
             wanted = row if row is not None and row.place & pair.half else None
@@ -164,8 +168,9 @@ def copy_rows(context: Context, pair: Pair, parsed: Sequence[ParsedKey]) -> Flow
                 if (copy.document, copy.ends) == (wanted.document, wanted.ends):
                     continue
             step = Carry(pair.twin, pair.filling)
-            if copy is not None:
-                step.remove_row(each, copy, wanted.entries if wanted is not None else ())
+            earlier = copy.entries if copy is not None else freed.get(each.key)
+            if earlier is not None:
+                step.remove_row(each, earlier, wanted.entries if wanted is not None else ())
             if wanted is not None:
                 step.put_row(each, wanted)
             else:
@@ -176,6 +181,23 @@ def copy_rows(context: Context, pair: Pair, parsed: Sequence[ParsedKey]) -> Flow
         if pair.half == 1:
             yield from _give_homes(context, pair, part, now)
     return len(parsed)
+
+
+def _freed_copies(
+    context: Context, twin: Partition, parsed: Sequence[ParsedKey]
+) -> Flow[dict[str, Sequence[Entry]]]:
+    """Return the entries of those rows whose copies the server has freed, by the row's key: a copy may be older than the row's deadline."""
+    rows = [(each.entity.name, each.rest) for each in parsed if each.entity is not None]
+    if not rows:
+        return {}
+    members = [twin.expiring(*row) for row in rows]
+    (deadlines,) = yield from ask(context, (("ZMSCORE", twin.expiry, *members),))
+    freed = {row: deadline for row, deadline in zip(rows, deadlines, strict=True) if deadline is not None}
+    if not freed:
+        return {}
+    search = Search(freed)
+    yield from search.advance(context, twin, None)
+    return {each.key: search.entries[row] for each, row in zip(parsed, rows, strict=True) if row in freed}
 
 
 def _give_homes(
@@ -324,7 +346,7 @@ def clean(context: Context, pair: Pair, locator: Locator, progress: Any) -> Flow
                 step = Carry(pair.source, pair.moved)
                 # A client may have removed it since, and written another row of this key, which stays.
                 step.add("same", each.key, row.head)
-                step.remove_row(each, row)
+                step.remove_row(each, row.entries)
                 step.add("del", each.key)
                 carries.append(step)
         yield from carry(context, carries)
