@@ -499,3 +499,33 @@ def test_a_copy_that_the_server_has_freed_leaves_nothing_behind(number: int) -> 
         assert [row.id for row in world.store.deals.by_state(closed).list()] == []
         with pytest.raises(estate().DealNotFoundError):
             world.store.deals.get_by_code("old")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_row_that_moved_may_come_back_under_its_key_at_any_moment(number: int) -> None:
+    """The new row stays in the partition that the old one has left. What removes the old one there leaves the new one alone."""
+    moves = next(name for name in NAMES if place_of(name) & number)
+    stays = next(name for name in NAMES if place_of(name) % (2 * number) == place_of(moves) % number)
+    moment = sent = 0
+    while moment <= sent:
+        namespace = ksuid()
+        for world in filled(namespace, number):
+            actor, made = Actor(world), False
+
+            def act(at: int, world: Estate = world, actor: Actor = actor, moment: int = moment) -> None:
+                nonlocal made
+                if at >= moment and not made and not actor.stands_still():
+                    world.store.deals.delete(f"{moves}.0")
+                    world.store.deals.create(world.deal(f"{moves}.0", stays, code="again"))
+                    made = True
+
+            with opened(namespace) as command:
+                sent = run(command, 2 * number, aware(world, act))
+            world.store._session.shell.run(learn(world))
+            if made:
+                row = world.store.deals.get(f"{moves}.0")
+                assert (moment, row.account_id, row.code) == (moment, stays, "again")
+                assert (moment, world.store.deals.get_by_code("again").id) == (moment, f"{moves}.0")
+            assert (moment, world.store.check().clean) == (moment, True)
+        moment += 1
+    assert moment > 20
