@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from tests.oracle.server import running
-from tests.servers.running import server_url
+from tests.servers.running import configured_server, server_url
 from tools.bench.memory import MAKERS, TABLES, amounts, measure, measure_postgres, report
 
 TASKS = 200
 
 
 def test_the_same_rows_are_measured_on_both_sides() -> None:
-    ours = measure(server_url(), TASKS)
+    with configured_server() as server:  # the data of other tests would grow or shrink meanwhile
+        ours = measure(server.url, TASKS)
     with running() as dsn:
         postgres = asyncio.run(measure_postgres(dsn, TASKS))
     assert set(MAKERS) == set(TABLES) == set(amounts(TASKS)) == set(ours.whole)

@@ -150,9 +150,12 @@ def parts(store: sync.Store) -> tuple[Counter[str], Counter[str]]:
     size: Counter[str] = Counter()
     number: Counter[str] = Counter()
     cursor: Any = 0
+    seen: set[bytes] = set()
     pattern = store.session.context.keyspace.pattern()
     while True:
         ((cursor, names),) = store.session.run(send(("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)))
+        names = list(set(names) - seen)  # SCAN may return a key twice
+        seen.update(names)
         sizes = store.session.run(send(*[("MEMORY", "USAGE", name, "SAMPLES", 0) for name in names] or []))
         for name, each in zip(names, sizes, strict=True):
             kind = name.decode().rpartition("}:")[2].partition(":")[0]
