@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import random
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ from tools.bench.running import run
 from tools.bench.scale import scale
 from tools.bench.sections import limits
 from tools.bench.sides import BARE_VALKEY, POSTGRES, REDIS8, VALKEY, WIRE_VALKEY, Outcome, Side
-from tools.bench.targets import verdicts
+from tools.bench.targets import Verdict, verdicts
 from tools.bench.verifying import Difference, verify
 
 SEED = 7
@@ -216,6 +217,17 @@ def test_targets_are_judged_for_each_side_that_ran(tiny: Run) -> None:
     assert {each.side for each in found} == ({VALKEY, REDIS8} if ON_REDIS8 else {VALKEY})
     assert {each.wanted for each in found if each.target == "PostgreSQL at p50"} == {2.0, 3.0}
     assert all(each.met == (each.found <= 1.3) for each in found if each.target == "bare limit")
+
+
+def test_a_target_within_reach_is_met_by_a_client_that_is_fast_enough() -> None:
+    def met(found: float, limit: float | None) -> list[bool | None]:
+        verdict = Verdict("a target", "a case", VALKEY, found, 2.0, found >= 2.0, limit)
+        return [verdict.met_if_shorter(factor) for factor in (1.0, 1.9, 2.0, math.inf)]
+
+    assert met(1.5, 3.0) == [False, False, True, True]
+    assert met(1.2, 1.5) == [False] * 4
+    assert met(2.5, 2.4) == [True] * 4
+    assert met(1.5, None) == [None] * 4
 
 
 def test_a_run_is_kept_and_read_again(tiny: Run, tmp_path: Path) -> None:

@@ -49,6 +49,14 @@ class Verdict:
         """Whether a client that takes no time would meet the target; None if that is not known."""
         return None if self.limit is None else self.limit >= self.wanted
 
+    def met_if_shorter(self, factor: float) -> bool | None:
+        """Whether the target would be met if all time beside the wire were divided by a factor; None if the wire was not measured."""
+        if self.limit is None:
+            return None
+        wire = 1 / self.limit
+        beside = max(1 / self.found - wire, 0.0)
+        return 1 / (wire + beside / factor) >= self.wanted
+
 
 def verdicts(run: Run) -> list[Verdict]:
     """Every target that a run has numbers for."""
