@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.base.id import uuid6
+
+from keyweave_langgraph import KeyweaveSaver, history
 
 
 @pytest.fixture
@@ -61,6 +64,38 @@ def test_a_parent_that_is_removed_before_the_commit_takes_no_value_of_its_child_
     found = talk.saver.get_tuple(talk.at)
     assert found.checkpoint["channel_values"] == {"messages": [2], "count": 2, "plan": "same"}
     assert len(agent.look.checkpoints.by_thread("t").list()) == 1
+
+
+def test_a_child_of_a_checkpoint_that_is_being_removed_keeps_its_values(
+    agent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stored after the rows to remove were chosen, while its parent was still there, so it shares a value with it."""
+    saver, other = agent.saver(), KeyweaveSaver(agent.look)
+    talk = agent.conversation(saver)
+    first = talk.step(count=1, plan="same")
+    talk.step(count=2, plan="new")
+    outdated = history.outdated
+    made: list[Any] = []
+
+    def branching(serde: Any, rows: Any) -> Any:
+        found = other.get_tuple(first)
+        assert found is not None
+        checkpoint = found.checkpoint
+        version: Any = {"count": "9.9"}
+        child: Any = {
+            **checkpoint,
+            "id": str(uuid6()),
+            "channel_values": {**checkpoint["channel_values"], "count": 9},
+            "channel_versions": {**checkpoint["channel_versions"], **version},
+        }
+        made.append(other.put(first, child, {"source": "fork", "step": 1, "parents": {}}, version))
+        return outdated(serde, rows)
+
+    monkeypatch.setattr(history, "outdated", branching)
+    saver.prune(["t"])
+    assert saver.get_tuple(first) is None
+    found = saver.get_tuple(made[0])
+    assert found.checkpoint["channel_values"] == {"count": 9, "plan": "same"}
 
 
 def test_a_step_whose_parent_is_gone_stores_all_values(agent: Any) -> None:

@@ -250,8 +250,9 @@ class KeyweaveSaver(BaseCheckpointSaver[str]):
         tasks = store.task_writes.by_thread(thread).keys()
         rows = store.checkpoints.by_thread(thread).list()
         removed = {key_of(row) for row in choose(rows)}
-        kept = [row for row in rows if key_of(row) not in removed]
         require_all(store.checkpoints.delete_many(sorted(removed)))
+        # Read again: until then, a child of a removed checkpoint could be stored that has some of its values.
+        kept = store.checkpoints.by_thread(thread).list()
         require_all(store.task_writes.delete_many(key for key in tasks if key[:3] in removed))
         require_all(store.channel_values.delete_many(history.unused(values, kept)))
         if not kept:
