@@ -25,6 +25,8 @@ from keyweave.homes.claim import claim, fence, find_home
 from keyweave.homes.home import Homed
 from keyweave.keyspace.spread import place_of
 from keyweave.model.ids import ksuid
+from keyweave.model.record import memory_of
+from keyweave.store.durability import parse_durability
 from tests.over import opened_store
 from tests.partitioned.estate import Estate, estate, opened
 from tests.scripted import Scripted
@@ -280,3 +282,38 @@ def test_a_caller_that_has_left_is_in_no_plan_that_its_error_does_not_know(world
     assert isinstance(error, OutcomeUnknownError)
     assert settled.applied is False
     assert (row.code, row.worth) == (None, 2)
+
+
+def test_the_outcome_of_a_plan_that_is_sent_on_is_known_before_its_homes_are_confirmed(world: Estate) -> None:
+    """The ledger may have room for another plan by then, so callers that have left could not ask it any more."""
+    entity = world.context.package.entities["Deal"]
+    there = world.context.at(world.partition("a")).on_level(parse_durability("disk"))
+    record = world.store.deals.create(world.deal("d", "a", worth=1))
+    record.worth = 2
+    stored = memory_of(record)
+    change = replacement(there.codec(entity), record, stored, there.codec(entity).prepare(record, stored))
+    channel, sending = world.store._session.shell.channel, Sending()
+    first, answer = commit(there, [change], trailer=sending), None
+    while sending.attempt is None:
+        effect = first.send(answer)
+        if sending.attempt is None:
+            assert isinstance(effect, Send)
+            answer = channel.exchange(effect.commands)
+    with pytest.raises(KeyboardInterrupt):
+        first.throw(KeyboardInterrupt)
+    known: list[bool | None] = []
+
+    def watched() -> Flow[Any]:
+        second, answer = commit(there, [change], trailer=sending), None
+        while True:
+            try:
+                effect = second.send(answer)
+            except StopIteration as stop:
+                return stop.value
+            known.append(sending.fate.applied)
+            assert isinstance(effect, Send)
+            answer = yield Send(effect.commands)
+
+    assert world.store._session.run(watched()) is None
+    assert known[0] is None
+    assert known[1:] and set(known[1:]) == {True}

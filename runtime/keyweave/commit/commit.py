@@ -77,17 +77,16 @@ def commit(
             plan = plan_of(context, changes, watched or (), begun)
         if with_document:
             plan.show_on_refusal(changes[0].entity, changes[0].key)
+    receipt = Receipt() if resumed and context.homing and context.durability is not None else None
+    applied = apply(context, plan, trailer, repeatable=sweeping, meanwhile=meanwhile, begun=begun)
     try:
-        outcome = yield from apply(
-            context, plan, trailer, repeatable=sweeping, meanwhile=meanwhile, begun=begun
-        )
+        outcome = yield from (_noted(applied, trailer, receipt) if resumed else applied)
     except OutcomeUnknownError as error:
         _describe(error, changes)
         raise
     if isinstance(outcome, Applied):
         remember_writes(context, changes, outcome, plan.op)
         if resumed and context.homing:
-            receipt = Receipt() if context.durability is not None else None
             yield from together(context, _kept(context, changes, receipt, keep_beside))
             yield from _report(receipt, trailer)
             yield from leave(context, [thing for change in changes for thing in leaving(change)])

@@ -190,12 +190,10 @@ def _page_with(
     limit: int,
     cursor: str | None,
 ) -> Flow[Page[Any]]:
-    rows, places, end = yield from _placed_page(context, partitions, query, limit, cursor)
-    contexts: dict[int, Context] = {}
-    found = [
-        (contexts.get(place.index) or contexts.setdefault(place.index, inside(context, place)), row)
-        for place, row in zip(places, rows, strict=True)
-    ]
+    rows, found_in, end = yield from _placed_page(context, partitions, query, limit, cursor)
+    places = list(found_in)
+    contexts = {place.index: inside(context, place) for place in places}
+    found = [(contexts[place.index], row) for place, row in zip(places, rows, strict=True)]
     return Page((yield from _with(found, context, query, child, field)), end)
 
 
