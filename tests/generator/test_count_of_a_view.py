@@ -14,8 +14,8 @@ from keyweave.effects import Command, Send
 from keyweave.errors import ValidationError
 from keyweave.opening.prepare import prepare
 from keyweave.read import answers
+from keyweave.read.known import named_list
 from keyweave.read.query import Part, Query
-from keyweave.read.query_page import list_of
 from keyweave.store.context import Context
 from keyweave_generator.load import load_sources
 from tests.generator.accepted.corpus import NAMES, Corpus, sources
@@ -53,11 +53,11 @@ def test_it_sends_what_the_planner_would_send(
                     found = sent(context, query)
                 except ValidationError:
                     with pytest.raises(ValidationError):
-                        list_of(query)
+                        named_list(query)
                     continue
-                monkeypatch.setitem(vars(answers), "list_of", lambda query: None)
+                monkeypatch.setitem(vars(answers), "named_list", lambda query: None)
                 assert found == sent(context, query)
-                monkeypatch.setitem(vars(answers), "list_of", list_of)
+                monkeypatch.setitem(vars(answers), "named_list", named_list)
                 compared += 1
     views = [view for each in context.package.entities.values() for view in each.views.values()]
     assert bool(compared) == any(not view.each for view in views)

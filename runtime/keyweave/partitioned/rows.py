@@ -25,9 +25,9 @@ from keyweave.partitioned.merge import SURPLUS, merged
 from keyweave.partitioned.page import is_read_by_entries, page_by_entries
 from keyweave.read import answers, explain, gather, query_page
 from keyweave.read.execute import sort_key
+from keyweave.read.known import named_list
 from keyweave.read.plan import checked
 from keyweave.read.query import Query
-from keyweave.read.query_page import list_of
 from keyweave.read.words import words_of
 from keyweave.store.context import Context
 
@@ -66,7 +66,7 @@ def _placed_page(
     """Return the rows of a page, the partition of each, and the cursor of the next page."""
     entity = query.entity
     check_limit(limit, entity.name)
-    named = list_of(query)
+    named = named_list(query)
     if named is None:
         checked(query)
     secret, words, start = context.state.cursors, b"", None

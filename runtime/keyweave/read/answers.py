@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
@@ -20,14 +20,21 @@ from keyweave.model.exact import EXACT
 from keyweave.model.page import MAX_LIMIT
 from keyweave.read.conditions import condition_name
 from keyweave.read.count import count_streams
-from keyweave.read.cover import count_covered, covers_of, members_covered
+from keyweave.read.cover import Cover, count_covered, covers_of, members_covered
 from keyweave.read.execute import Answer, answer_to, read_rows
+from keyweave.read.known import (
+    known_cover,
+    known_lists,
+    named_list,
+    read_known,
+    remember_choice,
+    remember_cover,
+)
 from keyweave.read.match import value_of
 from keyweave.read.merge import merge_call
 from keyweave.read.page import next_position
 from keyweave.read.plan import checked
 from keyweave.read.query import Query
-from keyweave.read.query_page import list_of
 from keyweave.read.stream import Stream
 from keyweave.store.context import Context
 
@@ -42,23 +49,39 @@ def list_rows(context: Context, query: Query) -> Flow[list[Any]]:
     """Return every row of a query once, read page by page without a limit on their number; errors as for `query_page.page`."""
     if context.router is not None:
         return list((yield from context.router.query(list_rows, context, query)))
-    return (yield from rows_of(context, (yield from answer_to(context, query, checked(query)))))
+    lists = known_lists(context, query, named_list(query))
+    if lists is None:
+        return (yield from rows_of(context, (yield from _planned(context, query))))
+    rows, start = yield from read_known(context, query, lists, PAGE_SIZE, None)
+    if start is None:
+        return rows
+    while start is not None:
+        more, start = yield from read_known(context, query, lists, PAGE_SIZE, start)
+        rows += more
+    return _without_repeats(query, rows)
 
 
 def rows_of(context: Context, answer: Answer) -> Flow[list[Any]]:
     """Return every row of a planned query once."""
-    key_of = attrgetter(*answer.query.entity.key_fields)
     rows, start = yield from read_rows(context, answer, PAGE_SIZE, None)
     if start is None:
         return rows
     while start is not None:
         more, start = yield from read_rows(context, answer, PAGE_SIZE, start)
         rows += more
-    return _without_repeats(key_of, rows)
+    return _without_repeats(answer.query, rows)
 
 
-def _without_repeats(key_of: Callable[[Any], Any], rows: list[Any]) -> list[Any]:
+def _planned(context: Context, query: Query) -> Flow[Answer]:
+    """Return a query with its plans, and remember them where they depend on the kinds of its filters alone."""
+    answer = yield from answer_to(context, query, checked(query))
+    remember_choice(context, answer)
+    return answer
+
+
+def _without_repeats(query: Query, rows: list[Any]) -> list[Any]:
     """Drop earlier occurrences of rows that other writers moved while the pages were read."""
+    key_of = attrgetter(*query.entity.key_fields)
     if len(set(map(key_of, rows))) == len(rows):
         return rows
     last = {key_of(row): row for row in rows}
@@ -93,8 +116,11 @@ def one(context: Context, query: Query) -> Flow[Any]:
 
 
 def _leading(context: Context, query: Query, limit: int) -> Flow[list[Any]]:
-    answer = yield from answer_to(context, query, checked(query))
-    rows, _ = yield from read_rows(context, answer, limit, None)
+    lists = known_lists(context, query, named_list(query))
+    if lists is not None:
+        rows, _ = yield from read_known(context, query, lists, limit, None)
+    else:
+        rows, _ = yield from read_rows(context, (yield from _planned(context, query)), limit, None)
     return rows
 
 
@@ -104,18 +130,12 @@ def count(context: Context, query: Query) -> Flow[int]:
         return int((yield from context.router.query(count, context, query)))
     if _misplaced(context, query):
         return len((yield from list_rows(context, query)))
-    usual = context.unit is None and not context.unbuilt and query.order not in query.entity.nullable
-    stream = list_of(query) if usual else None
-    if stream is not None and not stream.ends and not stream.view.by_text:
-        # The fast path: most counts are of one list.
-        return int((yield from count_streams(context, query.entity, (stream,)))[0])
-    conditions = checked(query)
-    covers = covers_of(context, query, conditions)
+    covers = _covers(context, query)
     if covers is not None:
         if len(covers) == len(covers[0]) == 1:
             return sum((yield from count_streams(context, query.entity, covers[0][0])))
         return (yield from count_covered(context, query, covers))
-    answer = yield from answer_to(context, query, conditions)
+    answer = yield from answer_to(context, query, checked(query))
     if answer.plain and not answer.streams:
         return 0
     if _countable(context, answer):
@@ -126,6 +146,20 @@ def count(context: Context, query: Query) -> Flow[int]:
         number += len(rows)
         if start is None:
             return number
+
+
+def _covers(context: Context, query: Query) -> Sequence[Cover] | None:
+    """Return the covers of a query in whatever order; see `covers_of`. Where they depend on the kinds of its filters alone, they are remembered."""
+    usual = context.unit is None and not context.unbuilt and query.order not in query.entity.nullable
+    if usual:
+        named = named_list(query)
+        known = known_cover(context, query) if named is None else (named,)
+        if known is not None and not known[0].ends and not known[0].view.by_text:
+            return [tuple([(each,) for each in known])]
+    covers = covers_of(context, query, checked(query))
+    if usual and covers is not None and len(covers) == 1 and all(len(group) == 1 for group in covers[0]):
+        remember_cover(context, query, tuple([group[0] for group in covers[0]]))
+    return covers
 
 
 def _misplaced(context: Context, query: Query) -> bool:
@@ -148,13 +182,12 @@ def exists(context: Context, query: Query) -> Flow[bool]:
         return bool((yield from context.router.query(exists, context, query)))
     if _misplaced(context, query):
         return (yield from first(context, query)) is not None
-    conditions = checked(query)
-    covers = covers_of(context, query, conditions)
+    covers = _covers(context, query)
     if covers is not None:
         if len(covers) == len(covers[0]) == 1:
             return sum((yield from count_streams(context, query.entity, covers[0][0]))) > 0
         return bool((yield from members_covered(context, query, covers, 1)))
-    answer = yield from answer_to(context, query, conditions)
+    answer = yield from answer_to(context, query, checked(query))
     rows, _ = yield from read_rows(context, answer, 1, None)
     return bool(rows)
 

@@ -154,7 +154,13 @@ def _read_part(
         return answer.streams, rows, end
     assert context.strategy.select is not None  # the plan says so
     stream, rows, end = yield from context.strategy.select(
-        context, entity, plan.access, plan.conditions, limit, start, answer.newest
+        context,
+        entity,
+        plan.readable(entity, answer.query.order),
+        plan.narrowing,
+        limit,
+        start,
+        answer.newest,
     )
     return (stream,), rows, end
 

@@ -6,6 +6,7 @@ match. The caller compares fields that no view covers in the documents.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from keyweave.effects import Flow, Word
@@ -13,11 +14,9 @@ from keyweave.exchange.ask import ask_script
 from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
 from keyweave.model.record import Record
-from keyweave.read.conditions import Conditions
 from keyweave.read.page import most_members, read_reply
-from keyweave.read.stream import Stream, ends_of
-from keyweave.read.usable import list_key, lists_of
-from keyweave.store.access_path import AccessPath
+from keyweave.read.stream import Stream
+from keyweave.read.usable import list_key
 from keyweave.store.context import Context
 
 R = TypeVar("R", bound=Record)
@@ -26,22 +25,23 @@ R = TypeVar("R", bound=Record)
 def select(
     context: Context,
     entity: Entity[R],
-    access: AccessPath,
-    conditions: Conditions,
+    readable: Sequence[Stream],
+    narrowing: Sequence[Stream],
     limit: int,
     start: Position | None,
     newest: bool,
 ) -> Flow[tuple[Stream, list[R], Position | None]]:
-    """Return the rows that are in every view of `access`, after a position.
+    """Return the rows that all lists have in common, after a position.
+
+    Args:
+        readable: those in the order of the rows; the smallest is read.
+        narrowing: those in other orders.
 
     Returns:
         The stream that was read, the rows, and the next position. There may be fewer than `limit` rows before the end, when
         few of the members that were read are in every view.
     """
-    low, high, _ = conditions.ends(entity, access.readable[0].order)
-    ends = ends_of(low, high)
-    readable = lists_of(access.readable, conditions, ends)
-    streams = (*readable, *lists_of(access.narrowing, conditions))
+    streams = (*readable, *narrowing)
     arguments: tuple[Word, ...] = (
         context.partition(entity).document_prefix(entity.name),
         limit,

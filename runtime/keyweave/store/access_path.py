@@ -30,24 +30,26 @@ class AccessPath(msgspec.Struct, frozen=True):
         return (*self.readable, *self.narrowing)
 
 
-class FilteredList(msgspec.Struct, frozen=True):
-    """A list that has exactly the rows of a kind of filters, in their order.
+class Choice(msgspec.Struct, frozen=True):
+    """Views of which one list each has exactly the rows of a kind of filters in common.
 
     Attributes:
-        view: the view.
+        readable: those in the order of the query.
+        narrowing: those in other orders.
         ranges: the filters that are stretches of its order.
     """
 
-    view: View
+    readable: tuple[View, ...]
+    narrowing: tuple[View, ...]
     ranges: tuple[str, ...]
 
 
-class FilteredLists:
+class Choices:
     """What the planner has chosen for filters of an entity, where its choice depends on their kinds alone.
 
     Attributes:
         conditional: the fields on whose values conditions of indexes depend, and so does the choice.
-        known: the chosen lists by kind of filters.
+        known: the choices by kind of filters.
     """
 
     __slots__ = ("conditional", "known")
@@ -59,13 +61,13 @@ class FilteredLists:
         self.conditional: Final = frozenset(
             [condition.field for index in indexes for condition in index.conditions or ()]
         )
-        self.known: Final[dict[Hashable, FilteredList]] = {}
+        self.known: Final[dict[Hashable, Choice]] = {}
 
-    def remember(self, kind: Hashable, chosen: FilteredList) -> None:
+    def remember(self, kind: Hashable, choice: Choice) -> None:
         """Remember a choice. A program has few kinds of filters, but conditions may depend on many values."""
         if len(self.known) >= self._MOST:
             self.known.clear()
-        self.known[kind] = chosen
+        self.known[kind] = choice
 
 
 def access_path_of(ordered: Iterable[View], others: Iterable[View]) -> AccessPath:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyweave.store.access_path import Candidates, FilteredLists
+from keyweave.store.access_path import Candidates, Choices
 from keyweave.store.clock import ServerClock
 from keyweave.store.durability import Durability
 from keyweave.store.ledger import Ledger
@@ -35,7 +35,7 @@ class StoreState:
         swept_by_writes: number of rows that writes have swept. A sweeper pauses longer for them.
         cursors: the secret that encrypts cursors: the namespace's, or one of this store's own until that is known.
         access_paths: cached candidates of filters, by entity, order and filtered fields.
-        filtered_lists: what was chosen for filters that one list serves, by the entity's name.
+        choices: what the planner chose for kinds of filters, by the entity's name.
         searches: searches for the entries of freed rows that are not complete, by the tag of the partition; see
             `keyweave.expiry.search`. An operation takes one out while it works on it.
         lockers: transactions that lock one row, by the key of the lock; see `keyweave.read.lock`.
@@ -64,7 +64,7 @@ class StoreState:
     unsweepable: int = 0
     swept_by_writes: int = 0
     access_paths: dict[tuple[Hashable, ...], Candidates] = field(default_factory=dict)
-    filtered_lists: dict[str, FilteredLists] = field(default_factory=dict)
+    choices: dict[str, Choices] = field(default_factory=dict)
     searches: dict[str, Any] = field(default_factory=dict)
     lockers: Turns[LockQueue] = field(default_factory=lambda: Turns(LockQueue))
     confirmable: set[Durability] = field(default_factory=set)
