@@ -18,7 +18,7 @@ view need escaping to keep the mapping from values to keys injective.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -168,6 +168,11 @@ class Partition:
             # The fast path: most views have one field, and few values need escaping.
             return prefix + (escape(value) if ":" in value or "%" in value else value)
         return prefix + join(values) if values else prefix[:-1]
+
+    def views(self, entity: str, view: str, before: Sequence[str], last: Iterable[str]) -> list[str]:
+        """Return the keys of a view's sorted sets that have the same values but for the last one."""
+        begun = self.view(entity, view, (*before, ""))
+        return [begun + escape(value) for value in last]
 
     def view_prefix(self, entity: str, view: str) -> str:
         """Return the prefix of the keys of a view with fields; the escaped values follow it."""

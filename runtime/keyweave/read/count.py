@@ -36,22 +36,12 @@ def count_streams(context: Context, entity: Entity[Any], streams: Sequence[Strea
     """Return the number of live rows in each of several lists of one view, all with the same ends."""
     if not streams:
         return []
-    if context.unbuilt:
-        yield from require_built(context, entity, streams[0].view.name)
     partition = context.partition(entity)
     keys = [partition.view(entity.name, each.view.name, each.values) for each in streams]
-    if entity.retention is None:
-        command = "ZLEXCOUNT" if streams[0].view.by_text else "ZCOUNT"
-        ends = streams[0].ends
-        commands: tuple[Command, ...] = tuple(
-            (command, key, *ends) if ends else ("ZCARD", key) for key in keys
-        )
-        numbers = yield from ask(context, commands)
-    else:
-        numbers = yield from _live_counts(context, entity, keys, streams[0].words)
+    numbers = yield from _sizes(context, entity, streams[0], keys)
     unit = context.unit
     if unit is None:
-        return [int(number) for number in numbers]
+        return numbers
     counts: list[int] = []
     for number, stream in zip(numbers, streams, strict=True):
         view, values = stream.view.name, stream.values
@@ -63,7 +53,7 @@ def count_streams(context: Context, entity: Entity[Any], streams: Sequence[Strea
             [change.old.expires if change.old is not None else 0 for change in former],
         )
         dead = {change.key for change, ended in zip(former, passed, strict=True) if ended}
-        counts.append(int(number) + unit.net_gain(entity, view, values, dead))
+        counts.append(number + unit.net_gain(entity, view, values, dead))
     return counts
 
 
@@ -84,11 +74,14 @@ def group_counts(
         key_text(checked_field(entity, name, value))
         for name, value in zip(index.fields, values, strict=False)
     )
-    streams = [Stream(index, (*before, group)) for group in index.groups]
-    if context.doubling is not None and has_misplaced(context, context.partition(entity)):
-        numbers = yield from _count_rows(context, entity, streams)
+    partition = context.partition(entity)
+    misplaced = context.doubling is not None and has_misplaced(context, partition)
+    if misplaced or context.unit is not None:
+        streams = [Stream(index, (*before, group)) for group in index.groups]
+        numbers = yield from (_count_rows if misplaced else count_streams)(context, entity, streams)
     else:
-        numbers = yield from count_streams(context, entity, streams)
+        keys = partition.views(entity.name, view, before, index.groups)
+        numbers = yield from _sizes(context, entity, Stream(index, before), keys)
     return {group: number for group, number in zip(index.groups, numbers, strict=True) if number > 0}
 
 
@@ -112,6 +105,25 @@ def _count_rows(context: Context, entity: Entity[Any], streams: Sequence[Stream]
             )
         numbers.append(number)
     return numbers
+
+
+def _sizes(context: Context, entity: Entity[Any], stream: Stream, keys: list[str]) -> Flow[list[int]]:
+    """Return the number of live rows in each of several lists of one view.
+
+    Args:
+        stream: one of them, whose view and ends all have.
+        keys: theirs.
+
+    Raises:
+        ViewNotBuiltError: the view is not built.
+    """
+    if context.unbuilt:
+        yield from require_built(context, entity, stream.view.name)
+    if entity.retention is not None:
+        return (yield from _live_counts(context, entity, keys, stream.words))
+    command, ends = "ZLEXCOUNT" if stream.view.by_text else "ZCOUNT", stream.ends
+    commands: tuple[Command, ...] = tuple([(command, key, *ends) if ends else ("ZCARD", key) for key in keys])
+    return [int(number) for number in (yield from ask(context, commands))]
 
 
 def _live_counts(
