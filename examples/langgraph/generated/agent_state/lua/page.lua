@@ -135,18 +135,20 @@ end
 local function read_stretch(reply, view, prefix, newest, start, limit, scan, stop, text)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
   local found, examined, last = 0, 0, nil
-  local before, stride = #reply, limit
+  local before, stride, byte = #reply, limit, string.byte
   while found < limit and examined < scan do
-    local final = start + math.min(stride, scan - examined) - 1
+    local wanted = math.min(stride, scan - examined)
+    local final = start + wanted - 1
     if stop and final >= stop then
       final = stop - 1
     end
     local members = final >= start and redis.call(range, view, start, final) or {}
-    if #members == 0 then
+    local number = #members
+    if number == 0 then
       return '', '', dangling, last
     end
-    local read, passed = members, #members
-    if #members > limit - found then
+    local read, passed = members, number
+    if number > limit - found then
       read, passed = leading_live(members, prefix, limit - found, text)
     end
     last = members[passed]
@@ -159,10 +161,13 @@ local function read_stretch(reply, view, prefix, newest, start, limit, scan, sto
       local document = documents[index]
       if not document then
         dangling[#dangling + 1] = read[index]
-      elseif is_live(document) then
+      elseif byte(document, EXPIRES_AT) == ZERO or is_live(document) then
         found = found + 1
         reply[before + found] = document
       end
+    end
+    if passed == number and number < wanted then
+      return '', '', dangling, last
     end
     start, examined = start + passed, examined + passed
     stride = math.max(limit - found, math.min(2 * stride, LONGEST_STRIDE))
