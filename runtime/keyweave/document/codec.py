@@ -99,9 +99,13 @@ class Codec(Loader):
             stored.snapshot = snapshot
         return stored.snapshot
 
-    def fresh_record(self, stored: Stored) -> Any:
-        """Return a new record from what a write left in the store, equal to a record loaded from there."""
-        record = self._decode(compact_json(self.snapshot_of(stored)))
+    def fresh_record(self, stored: Stored, body: bytes = b"") -> Any:
+        """Return a new record from what a write left in the store, equal to a record loaded from there.
+
+        Args:
+            body: the document behind its head, if the caller has it.
+        """
+        record = self._decode(b"{" + body[1:] if body else compact_json(self.snapshot_of(stored)))
         self.entity.manage(record, stored.created, stored.revision)
         remember(record, stored)
         return record
@@ -265,11 +269,11 @@ class Codec(Loader):
 
     def memory(self, prepared: Prepared, revision: int, created: int, expires: int, op: str = "") -> Stored:
         """Return what a record remembers of a write, buffered or applied; `op` is empty for a buffered one."""
-        # The stored document is needed later only to keep unknown members of nested records.
-        document = None
-        if self.entity.nested:
+        # The stored document is needed later only to keep unknown members of nested records, and to compare large values.
+        document, body = None, prepared.body
+        if self.entity.nested and (len(body) != len(prepared.own) or len(body) > LARGE):
             head = f'{{"revision":{revision},"created":{created},"expires":{expires},"op":""'
-            document = head.encode() + prepared.body
+            document = head.encode() + body
         return Stored(
             revision,
             created,

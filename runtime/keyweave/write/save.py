@@ -295,9 +295,9 @@ def _change_alone(
 ) -> Flow[R | None]:
     """Try a change on what this process knows of the row, then on the row as it is; return None if both were outdated."""
     found: R | None = None
-    guess = context.state.recent.get(entity.name, key)
+    guess = context.state.recent.whole(entity.name, key)
     if guess is not None:
-        done, found = yield from _change_remembered(context, entity, guess, function, quiet=quiet)
+        done, found = yield from _change_remembered(context, entity, *guess, function, quiet=quiet)
         if done is not None:
             return done
     record = found if found is not None else (yield from get(context, entity, key))
@@ -336,9 +336,19 @@ def _change_inside(
 
 
 def _change_remembered(
-    context: Context, entity: Entity[R], guess: Stored, function: Callable[[R], Any], *, quiet: bool
+    context: Context,
+    entity: Entity[R],
+    guess: Stored,
+    body: bytes,
+    function: Callable[[R], Any],
+    *,
+    quiet: bool,
 ) -> Flow[tuple[R | None, R | None]]:
     """Try a change on the row as this process last wrote it.
+
+    Args:
+        guess: what the row was then.
+        body: its document behind the head; empty if it is not known.
 
     Returns:
         The record when it was written, or else the current row from the refusal. Both are None when the row has to be
@@ -347,7 +357,7 @@ def _change_remembered(
     """
     codec = context.codecs[entity.name]
     try:
-        record = yield from call(entity, function, codec.fresh_record(guess))
+        record = yield from call(entity, function, codec.fresh_record(guess, body))
         prepared = codec.prepare(record, guess)
     except Exception:  # noqa: BLE001 - the cached row may be outdated; the caller retries with the row itself
         return None, None
