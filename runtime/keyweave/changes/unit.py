@@ -34,6 +34,7 @@ class UnitOfWork:
         until: the monotonic time at which the transaction's budget ends; None: each exchange has its own.
         trusting: whether writes of rows that the attempt has not read are checked by its plan alone, and not at once.
         unchecked: the changes that no exchange has checked, by entity name and key.
+        guessed: those of them that are upserts, which may be wrong about their row.
         needed: rows that such changes refer to, and those of `assumed`, by entity name and key: they were not in the unit, so the
             store has to hold them.
         claimed: unique values, by entity name, constraint and value, that such changes claim.
@@ -57,6 +58,7 @@ class UnitOfWork:
         "doubtful",
         "ended",
         "group",
+        "guessed",
         "loaded",
         "locks",
         "needed",
@@ -75,6 +77,7 @@ class UnitOfWork:
         self.until: Final = until
         self.trusting: Final = trusting
         self.unchecked: dict[tuple[str, str], Change] = {}
+        self.guessed: set[tuple[str, str]] = set()
         self.needed: set[tuple[str, str]] = set()
         self.claimed: set[tuple[str, str, str]] = set()
         self.required: dict[tuple[str, str], Required] = {}

@@ -65,7 +65,7 @@ def remembered_family(context: Context, entity: Entity[Any], key: str, root: Sto
         return [first]
     if context.unbuilt or context.homing or context.policy.command_words is not None:
         return None
-    if families.of(entity.name, key) is None or not families.may_guess(entity.name):
+    if families.of(entity.name, key) is None or not families.guesses.may(entity.name):
         return None
     found: dict[Member, Change] = {(entity.name, key): first}
     waiting = [first]
@@ -118,7 +118,7 @@ def learn_family(context: Context, family: list[Change], *, right: bool) -> None
     """Note whether a guess was right. If it was wrong, its rows are forgotten, and later deletes read more often."""
     recent, root = context.state.recent, family[-1]
     if context.package.referrers[root.entity.name]:
-        recent.families.guessed(root.entity.name, right=right)
+        recent.families.guesses.note(root.entity.name, right=right)
         recent.families.end(root.entity.name, root.key)
     for row in family:
         recent.drop(row.entity.name, row.key)

@@ -20,7 +20,7 @@ LARGEST_FAMILY: Final = 16
 """Maximum number of rows that are known to refer to a row."""
 
 _LONGEST_PAUSE: Final = 64
-"""Maximum number of deletes of an entity's rows without a guess after a wrong one."""
+"""Maximum number of writes of an entity's rows without a guess after a wrong one."""
 
 Member: TypeAlias = tuple[str, str]
 """Entity and key of a row that refers to another."""
@@ -29,20 +29,49 @@ _Slot: TypeAlias = tuple[str, str, Stored, bytes] | None
 _Family: TypeAlias = tuple[str, str, tuple[Member, ...]] | None
 
 
+class Guesses:
+    """Whether writes may guess at what the store holds of an entity's rows; after wrong guesses, more and more of them may not."""
+
+    __slots__ = ("_pauses",)
+
+    def __init__(self) -> None:
+        self._pauses: Final[dict[str, tuple[int, int]]] = {}
+
+    def may(self, entity: str) -> bool:
+        """Return whether the next write of an entity's row may guess."""
+        if not self._pauses or entity not in self._pauses:
+            return True
+        left, whole = self._pauses[entity]
+        self._pauses[entity] = (max(left - 1, 0), whole)
+        return left == 0
+
+    def note(self, entity: str, *, right: bool) -> None:
+        """Note whether a guess at a row of an entity was right."""
+        if right:
+            self._pauses.pop(entity, None)
+            return
+        _, whole = self._pauses.get(entity, (0, 0))
+        longer = min(2 * whole or 1, _LONGEST_PAUSE)
+        self._pauses[entity] = (longer, longer)
+
+
 class Families:
     """Which rows of this process refer to rows that it has inserted, kept as `Recent` keeps rows.
 
     Args:
         slots: one for each row, shared by the tenants of a store.
         prefix: what the names of a tenant's entities begin with.
+
+    Attributes:
+        guesses: whether deletes may guess at the family of a row.
     """
 
-    __slots__ = ("_pauses", "_prefix", "_slots")
+    __slots__ = ("_prefix", "_slots", "guesses")
 
     def __init__(self, slots: list[_Family], prefix: str = "") -> None:
         self._slots: Final = slots
         self._prefix: Final = prefix
-        self._pauses: Final[dict[str, tuple[int, int]]] = {}
+        self.guesses: Final = Guesses()
 
     def begin(self, entity: str, key: str) -> None:
         """Begin to note which rows refer to a row that was inserted."""
@@ -72,23 +101,6 @@ class Families:
         slot = self._slots[hash((name, key)) % len(self._slots)] if self._slots else None
         return slot[2] if slot is not None and slot[0] == name and slot[1] == key else None
 
-    def may_guess(self, entity: str) -> bool:
-        """Return whether a delete of an entity's row may guess its family; after wrong guesses, more and more deletes may not."""
-        if not self._pauses or entity not in self._pauses:
-            return True
-        left, whole = self._pauses[entity]
-        self._pauses[entity] = (max(left - 1, 0), whole)
-        return left == 0
-
-    def guessed(self, entity: str, *, right: bool) -> None:
-        """Note whether the family of an entity's row was as it was guessed."""
-        if right:
-            self._pauses.pop(entity, None)
-            return
-        _, whole = self._pauses.get(entity, (0, 0))
-        longer = min(2 * whole or 1, _LONGEST_PAUSE)
-        self._pauses[entity] = (longer, longer)
-
     def of_tenant(self, prefix: str) -> Families:
         """Return the families of a tenant of the same store."""
         return Families(self._slots, prefix)
@@ -109,12 +121,14 @@ class Recent:
 
     Attributes:
         families: which rows refer to rows that were inserted.
+        guesses: whether upserts of a transaction may guess at their rows.
     """
 
-    __slots__ = ("_slots", "families")
+    __slots__ = ("_slots", "families", "guesses")
 
     def __init__(self, slots: int) -> None:
         self._slots: list[_Slot] = [None] * slots
+        self.guesses: Final = Guesses()
         self.families = Families([None] * slots)
 
     def put(self, entity: str, key: str, stored: Stored, body: bytes = b"") -> None:

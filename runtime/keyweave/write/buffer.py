@@ -4,7 +4,7 @@ One pipeline reads the row, the owners of its unique values and the targets of i
 has read before is not read again, because the guards of the commit detect later changes.
 
 The first attempt of a transaction trusts: it takes for granted that a row which it creates is new, that one which it saves is as
-it was loaded, and that their unique values and references are in order. The guards of its plan check that. If one of them does not hold,
+it was loaded, that one which it upserts is as this process knows it, or else new, and that their unique values and references are in order. The guards of its plan check that. If one of them does not hold,
 or if the function raises an error and `keyweave.write.in_order` finds a reason to doubt, the function runs again, and every write is checked at once.
 """
 
@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
+from keyweave.changes.answer import Refusal, Status
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.unit import UnitOfWork
-from keyweave.commit.commit import dangling_reference, partition_changed
+from keyweave.commit.commit import dangling_reference, moves, partition_changed
 from keyweave.commit.compose import claims_of
 from keyweave.document.codec import Prepared
 from keyweave.document.head import HEAD_LENGTH, read_head
@@ -32,6 +33,9 @@ from keyweave.read.get import find
 from keyweave.store.context import Context
 from keyweave.write.elsewhere import needing_homes, owned_elsewhere, row_elsewhere
 from keyweave.write.require_empty import require_empty
+
+_OF_THE_ROW: Final = (Status.EXISTS, Status.CHANGED, Status.MISSING, Status.DEAD)
+"""Refusals because a row is not as it was guessed."""
 
 
 @dataclass(slots=True)
@@ -138,6 +142,14 @@ def buffer_upsert(context: Context, entity: Entity[Any], record: Record, prepare
         UniqueViolationError, ReferenceViolationError: as for a write outside a transaction.
     """
     unit = _unit_of(context, entity)
+    if unit.trusts(entity, prepared.key) and context.state.recent.guesses.may(entity.name):
+        stored = probable(context, entity, memory_of(record), prepared.key)
+        prepared = context.codec(entity).rebased(prepared, stored)
+        if stored is None or not (context.homing and moves(stored.snapshot, prepared)):
+            unit.guessed.add((entity.name, prepared.key))
+            change = replacement(context.codecs[entity.name], record, stored, prepared)
+            yield from _buffer(context, unit, change, None)
+            return
     stored, facts = yield from _current_row(context, unit, entity, prepared)
     if facts.elsewhere and stored is None:
         found = yield from row_elsewhere(context, unit, entity, prepared.key, facts.at_key(prepared.key))
@@ -150,6 +162,23 @@ def buffer_upsert(context: Context, entity: Entity[Any], record: Record, prepare
     yield from _buffer(
         context, unit, replacement(context.codecs[entity.name], record, stored, prepared), facts
     )
+
+
+def probable(context: Context, entity: Entity[Any], stored: Stored | None, key: str) -> Stored | None:
+    """Return what the store probably holds of a row: the newer of what its record remembers and what was written last; None for neither."""
+    if stored is not None and entity.key_of(context.codecs[entity.name].snapshot_of(stored)) != key:
+        stored = None
+    cached = context.state.recent.get(entity.name, key)
+    return cached if cached is not None and (stored is None or cached.revision > stored.revision) else stored
+
+
+def learn_guesses(context: Context, unit: UnitOfWork, refusal: Refusal | None) -> None:
+    """Note whether the upserts of an attempt were right about their rows, from what became of its plan."""
+    if not unit.guessed or (refusal is not None and refusal.status not in _OF_THE_ROW):
+        return
+    for name in {entity for entity, _ in unit.guessed}:
+        if refusal is None or refusal.guard.entity.name == name:
+            context.state.recent.guesses.note(name, right=refusal is None)
 
 
 def buffered_memory(own: Change) -> Stored | None:

@@ -25,7 +25,7 @@ from keyweave.model.record import MEMORY, Record, Stored, memory_of
 from keyweave.read.get import get, selects
 from keyweave.store.context import Context
 from keyweave.write.batch import Alter, Put, call, key_changed
-from keyweave.write.buffer import buffer_create, buffer_save, buffer_upsert
+from keyweave.write.buffer import buffer_create, buffer_save, buffer_upsert, probable
 from keyweave.write.group import write_together
 from keyweave.write.put import put
 from keyweave.write.queue import exhausted, pass_on
@@ -201,11 +201,8 @@ def _upsert_alone(
 ) -> Flow[bool]:
     """Try an upsert on what this process knows of the row, then on what the server says; return False if both were outdated."""
     codec = context.codecs[entity.name]
-    if stored is not None and entity.key_of(codec.snapshot_of(stored)) != prepared.key:
-        stored = None
-    guess = context.state.recent.get(entity.name, prepared.key)
-    if guess is not None and (stored is None or guess.revision > stored.revision):
-        stored = guess
+    loaded, stored = stored, probable(context, entity, stored, prepared.key)
+    if stored is not None and stored is not loaded:
         prepared = codec.rebased(prepared, stored)
     if stored is not None and context.homing and moves(codec.snapshot_of(stored), prepared):
         # That row may be gone. If it is there, the insert finds it.
@@ -217,7 +214,7 @@ def _upsert_alone(
         lost = refusal.status in (Status.EXISTS, Status.CHANGED, Status.MISSING)
         if not lost or refusal.place is not None:
             raise refused(refusal)
-        if attempt > 0 or (stored is not None and stored is not guess):
+        if attempt > 0 or (stored is not None and stored is loaded):
             context.state.stats.conflict(entity.name)
         # Without a document, the row was deleted, so the next attempt is an insert.
         stored = codec.read_memory(refusal.document) if refusal.document is not None else None

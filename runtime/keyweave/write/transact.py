@@ -26,6 +26,7 @@ from keyweave.model.record import Stored
 from keyweave.read.lock import leave_lock, unlock, unlock_quickly, unlock_trailer, unlocked
 from keyweave.store.context import Context
 from keyweave.store.doubling import PartitionsMovedError
+from keyweave.write.buffer import learn_guesses
 from keyweave.write.in_order import in_order
 from keyweave.write.settle import settle
 
@@ -148,6 +149,7 @@ def _attempt(
         raise
     finally:
         unlocked(context, unit, trailer)
+    learn_guesses(context, unit, refusal)
     if refusal is None:
         return result
     raise _Doubt if unit.unchecked or unit.assumed else _Retry
