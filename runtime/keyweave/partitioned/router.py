@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from keyweave.commit.commit import partition_changed
+from keyweave.commit.same_partition import partition_changed
 from keyweave.effects import Flow
 from keyweave.errors import AlreadyExistsError, ConfigurationError, CrossPartitionError, NotFoundError
 from keyweave.homes.home import Homed, is_located

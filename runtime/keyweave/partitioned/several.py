@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from keyweave.commit.commit import partition_changed
+from keyweave.commit.same_partition import partition_changed
 from keyweave.effects import Flow
 from keyweave.errors import AlreadyExistsError, KeyweaveError, UniqueViolationError
 from keyweave.exchange.ask import ask

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.unsettled import Fate
-from keyweave.commit.commit import require_same_value
 from keyweave.commit.compose import claims_of
+from keyweave.commit.same_partition import require_same_value
 from keyweave.document.codec import Prepared
 from keyweave.effects import Call, Flow
 from keyweave.errors import ValidationError

@@ -17,8 +17,9 @@ from typing import Any, Final
 from keyweave.changes.answer import Refusal, Status
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.unit import UnitOfWork
-from keyweave.commit.commit import dangling_reference, moves, partition_changed
 from keyweave.commit.compose import claims_of
+from keyweave.commit.refused import dangling_reference
+from keyweave.commit.same_partition import moves, partition_changed
 from keyweave.document.codec import Prepared
 from keyweave.document.head import HEAD_LENGTH, read_head
 from keyweave.effects import Command, Flow

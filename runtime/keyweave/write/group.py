@@ -14,8 +14,9 @@ from typing import Any, Final, TypeVar
 
 from keyweave.changes.answer import Refusal, Status
 from keyweave.changes.unsettled import Unsettled
-from keyweave.commit.commit import commit, refused
+from keyweave.commit.commit import commit
 from keyweave.commit.compose import claims_of
+from keyweave.commit.refused import refused
 from keyweave.effects import ConnectionFailure, Flow, Wait
 from keyweave.errors import (
     KeyweaveError,

@@ -13,7 +13,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 from keyweave.changes.answer import Refusal, Status
 from keyweave.changes.change import Change, replacement
 from keyweave.changes.plan import Plan
-from keyweave.commit.commit import commit, commit_each, refused
+from keyweave.commit.commit import commit, commit_each
+from keyweave.commit.refused import refused
 from keyweave.effects import Flow
 from keyweave.errors import (
     KeyweaveError,

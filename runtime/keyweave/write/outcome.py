@@ -6,7 +6,8 @@ from typing import Final
 
 from keyweave.changes.answer import Applied
 from keyweave.changes.unsettled import Settled, Unsettled
-from keyweave.commit.commit import homes_before, remember_writes
+from keyweave.commit.homed import homes_before
+from keyweave.commit.remember import remember_writes
 from keyweave.effects import Flow, Receipt
 from keyweave.errors import ConfigurationError, OutcomeUnknownError
 from keyweave.exchange.confirm import confirmed, unconfirmed

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from keyweave.changes.answer import Guard, Refusal, Status
 from keyweave.changes.change import replacement
-from keyweave.commit.commit import remember_write
+from keyweave.commit.remember import remember_write
 from keyweave.document.codec import Codec, Prepared
 from keyweave.effects import ConnectionFailure, Flow, Send
 from keyweave.exchange.apply import Begun, begin

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from keyweave.changes.answer import Status
 from keyweave.changes.change import replacement
-from keyweave.commit.commit import moves, refused
+from keyweave.commit.refused import refused
+from keyweave.commit.same_partition import moves
 from keyweave.document.codec import Prepared
 from keyweave.effects import ConnectionFailure, Flow, Sleep
 from keyweave.errors import (

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from compozy_store import Status, TaskState
 from compozy_store.entities import TASK_STATE
-from keyweave.commit.commit import remember_write
+from keyweave.commit.remember import remember_write
 from keyweave.document.codec import Prepared
 from keyweave.effects import Flow, Packed, Send
 from keyweave.exchange.apply import begin

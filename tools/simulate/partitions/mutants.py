@@ -36,13 +36,13 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the plan of an insert does not name its epochs",
-        "keyweave.commit.commit:_commit_homed",
+        "keyweave.commit.homed:commit_homed",
         "home.epoch, key)",
         "home.epoch + 10**15, key)",
     ),
     Mutant(
         "a home is removed before its row is deleted, without a fence",
-        "keyweave.commit.commit:_commit_homed",
+        "keyweave.commit.homed:commit_homed",
         "        begun = begin(context, partition)\n",
         "        from keyweave.exchange.ask import ask\n"
         "        gone = [thing for change in changes for thing in leaving(change)]\n"
@@ -65,7 +65,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an insert may arrive at any time, also after the fence of its epoch has ended",
-        "keyweave.commit.commit:_commit_homed",
+        "keyweave.commit.homed:commit_homed",
         "begun.until = until",
         "begun.until = until + 10**12",
     ),
