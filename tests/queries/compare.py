@@ -161,7 +161,15 @@ class Both:
     def _inside(self, drawn: Drawn) -> None:
         """A transaction sees its own writes."""
 
+        state = self.chance.getstate(), set(self.keys), self._notes
+        self.sql("BEGIN")
+        self.sql("SAVEPOINT work")
+
         def work(transaction: Any) -> None:
+            # The function may run again, and then has to do the same.
+            self.chance.setstate(state[0])
+            self.keys, self._notes = set(state[1]), state[2]
+            self.sql("ROLLBACK TO SAVEPOINT work")
             # A row that one transaction writes twice is created by the second write, so each is written once.
             written: list[str] = []
             for _ in range(self.chance.randint(1, 3)):
@@ -173,6 +181,7 @@ class Both:
             same(rows.keys(), expected)
 
         self.store.transact(work)
+        self.sql("COMMIT")
         rows, expected = self.handle(drawn), self.expected(drawn)
         same(rows.keys(), expected)
 
