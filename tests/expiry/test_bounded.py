@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -16,9 +16,17 @@ from tests.depot import depot
 from tests.expiry.test_sweep_by_writes import later
 from tests.harness import AT_ONCE, FLAVOURS, Harness, add_tasks, exchanges, harness, run, task, until_freed
 from tests.scripted import Time
+from tests.servers.running import Running, configured_server
 
 MOST_EXCHANGES = 60
 """Of one upsert that sweeps: those of the write, of a part of a search, and of the plans that remove rows."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    """A server that holds nothing else, because a search goes through all keys of a server."""
+    with configured_server() as running:
+        yield running
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -38,17 +46,17 @@ def unswept(stores: Harness) -> int:
     return number
 
 
-def test_freed_rows_of_others_cost_a_write_a_part_of_the_search(flavour: str) -> None:
+def test_freed_rows_of_others_cost_a_write_a_part_of_the_search(server: Running, flavour: str) -> None:
     """Each row has views of its own, which only the search finds."""
     freed = 600
     options: dict[str, Any] = {"grace_ms": 1, "sweep_every": 1, "sweep_rows": 64}
-    with harness(flavour, "others", **options) as stores:
+    with harness(flavour, "others", url=server.url, **options) as stores:
         ending: dict[str, Any] = {"retention": {"TaskState": AT_ONCE}, "grace_ms": 1, "sweep_every": 0}
         stores.do(stores.db.workflow_states.create(run()))
         stores.do(stores.db.workflow_states.create(run("other")))
         add_tasks(stores, [task(f"stays{n}", name=f"s{n}") for n in range(freed)])
         before = stores.do(stores.db.task_states.by_workflow("w").count())
-        with harness(flavour, stores, **ending) as others:
+        with harness(flavour, stores, url=server.url, **ending) as others:
             add_tasks(others, [task(f"e{n}", name=f"n{n}", status=Status.SUCCESS) for n in range(freed)])
         until_freed(stores, TASK_STATE, [f"e{n}" for n in range(freed)])
         writes = 0
@@ -64,9 +72,9 @@ def test_freed_rows_of_others_cost_a_write_a_part_of_the_search(flavour: str) ->
         assert stores.clean()
 
 
-def test_a_freed_row_in_the_way_of_its_successor_is_removed_alone(flavour: str) -> None:
+def test_a_freed_row_in_the_way_of_its_successor_is_removed_alone(server: Running, flavour: str) -> None:
     options: dict[str, Any] = {"retention": {"TaskState": AT_ONCE}, "grace_ms": 1, "sweep_every": 0}
-    with harness(flavour, "own", **options) as stores:
+    with harness(flavour, "own", url=server.url, **options) as stores:
         stores.do(stores.db.workflow_states.create(run()))
         add_tasks(stores, [task(f"e{n}", name=f"n{n}", status=Status.SUCCESS) for n in range(300)])
         until_freed(stores, TASK_STATE, [f"e{n}" for n in range(300)])

@@ -160,7 +160,6 @@ class Both:
 
     def _inside(self, drawn: Drawn) -> None:
         """A transaction sees its own writes."""
-
         state = self.chance.getstate(), set(self.keys), self._notes
         self.sql("BEGIN")
         self.sql("SAVEPOINT work")

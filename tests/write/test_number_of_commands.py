@@ -143,3 +143,17 @@ def test_a_delete_of_a_row_with_unique_values(server: Running, store: Store) -> 
     store.api_keys.delete("first")
     found = commands(server, lambda: store.api_keys.delete("gone"))
     assert found == {**READ, "hget": 4, "get": 1, "zrem": 1, "hdel": 2, "del": 1, "hset": 1}
+
+
+def test_a_delete_of_a_user_with_keys(server: Running, store: Store) -> None:
+    """The unique values of all rows leave each constraint by one command."""
+    for key in ("first", "gone"):
+        store.users.create(user(key))
+        for number in range(3):
+            name = f"{key} {number}"
+            store.api_keys.create(
+                APIKey(id=name, user_id=key, hash=b"h", fingerprint=name.encode(), prefix=name)
+            )
+    store.users.delete("first")
+    found = commands(server, lambda: store.users.delete("gone"))
+    assert found == {**READ, "hget": 9, "get": 4, "zcard": 1, "zrem": 5, "hdel": 3, "del": 1, "hset": 1}

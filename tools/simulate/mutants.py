@@ -289,7 +289,7 @@ MUTANTS: Final = (
     Mutant(
         "a claim is not released by a plan that deletes",
         LUA,
-        "call('HDEL', KEYS[claims + ARGV[index + 1]], ARGV[index + 2])",
+        "call('HDEL', KEYS[claims + subject], unpack(values, index, math.min(index + 999, #values)))",
         "",
     ),
     Mutant(

@@ -320,7 +320,7 @@ local function delete_rows()
   end
 
   -- The rows. The owner of each unique value is read before the first write, and with it the type of the constraint.
-  local rows, documents, owned, entries = at + 1, {}, {}, 0
+  local rows, documents, owned, releases, entries = at + 1, {}, {}, false, 0
   at = rows
   while at <= final do
     local number = tonumber(ARGV[at + 1])
@@ -333,7 +333,11 @@ local function delete_rows()
     while at <= last do
       local verb, subject = ARGV[at], ARGV[at + 1]
       if verb == 'release' then
-        owned[at] = call('HGET', KEYS[claims + subject], ARGV[at + 2]) == ARGV[at + 3]
+        releases = true
+        if call('HGET', KEYS[claims + subject], ARGV[at + 2]) == ARGV[at + 3] then
+          local values = owned[subject] or {}
+          owned[subject], values[#values + 1] = values, ARGV[at + 2]
+        end
       elseif verb == 'removes' then
         at, entries = at + subject, entries + subject
       elseif verb == 'remove' then
@@ -360,7 +364,7 @@ local function delete_rows()
   end
   local may_run = redis.acl_check_cmd
   if may_run then
-    if not may_run('del', clock) or next(owned) and not may_run('hdel', clock, '1') then
+    if not may_run('del', clock) or releases and not may_run('hdel', clock, '1') then
       return nil
     end
     local leaves = shared and may_run('zrem', clock, '1') or not shared and may_run('zadd', clock, '1', '1')
@@ -431,9 +435,9 @@ local function delete_rows()
     end
     return result
   end
-  for index, is_owned in pairs(owned) do
-    if is_owned then
-      call('HDEL', KEYS[claims + ARGV[index + 1]], ARGV[index + 2])
+  for subject, values in pairs(owned) do
+    for index = 1, #values, 1000 do
+      call('HDEL', KEYS[claims + subject], unpack(values, index, math.min(index + 999, #values)))
     end
   end
   call('DEL', unpack(documents))
