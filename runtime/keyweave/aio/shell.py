@@ -109,7 +109,7 @@ class Shell:
                         await asyncio.sleep(effect.seconds)
                     elif type(effect) is Call:
                         answer = effect.function(*effect.arguments)
-                        if inspect.isawaitable(answer):
+                        if answer is not None and inspect.isawaitable(answer):
                             answer = await answer
                     elif type(effect) is Wait:
                         answer = await _wait(effect, until)

@@ -16,6 +16,9 @@ the caller's own calls, so a fixed number is needed: what one caller stores, eve
 
 TOO_DEEP: Final = f"nested more than {MAX_DEPTH} levels deep"
 
+_PLAIN: Final = frozenset({str, int, bytes, bool, type(None)})
+"""Types whose values are compared by Python alone."""
+
 _TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SAME_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _OTHERS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -34,6 +37,8 @@ def same_value(given: Any, read: Any) -> bool:
 
 
 def _same(given: Any, read: Any) -> bool:
+    if type(given) in _PLAIN:
+        return bool(given == read)
     if isinstance(given, datetime):
         if not isinstance(read, datetime) or given.tzinfo is None or read.tzinfo is None:
             return False
@@ -41,7 +46,10 @@ def _same(given: Any, read: Any) -> bool:
     if type(given) is not type(read):
         return bool(given == read)
     if isinstance(given, msgspec.Struct):
-        return all(_same(getattr(given, name), getattr(read, name)) for name in given.__struct_fields__)
+        for name in given.__struct_fields__:
+            if not _same(getattr(given, name), getattr(read, name)):
+                return False
+        return True
     if isinstance(given, list):
         return len(given) == len(read) and all(map(_same, given, read))
     if isinstance(given, dict):
