@@ -48,7 +48,8 @@ class Choices:
     """What the planner has chosen for filters of an entity, where its choice depends on their kinds alone.
 
     Attributes:
-        conditional: the fields on whose values conditions of indexes depend, and so does the choice.
+        conditional: the fields on whose values conditions of indexes depend, and so does the choice. Whether a value is null is a
+            matter of its kind.
         known: the choices by kind of filters.
     """
 
@@ -59,7 +60,12 @@ class Choices:
     def __init__(self, entity: Entity[Any]) -> None:
         indexes: tuple[View | Unique, ...] = (*entity.views.values(), *entity.uniques.values())
         self.conditional: Final = frozenset(
-            [condition.field for index in indexes for condition in index.conditions or ()]
+            [
+                condition.field
+                for index in indexes
+                for condition in index.conditions or ()
+                if condition.operator not in ("is null", "is not null")
+            ]
         )
         self.known: Final[dict[Hashable, Choice]] = {}
 
