@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ IN_ORDER = NOTE + ALL + "  by_slug: {fields: [], order: slug, why: the index}\n"
 SECOND = NOTE + ALL.replace("order: created", "order: revision\n    generation: 2")
 RENAMED = NEW.replace("owner: {type: id}", "author: {type: id, renamed_from: owner}")
 FEWER = NEW.replace("  owner: {type: id}\n", "") + "reserved: [owner]\n"
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 RUNNER = CliRunner()
 APP = commands.assemble(commands.installed())
@@ -73,6 +76,42 @@ def test_a_build_makes_new_indexes_readable_and_a_check_finds_nothing(stack: Exi
     assert new.db.notes.get_by_slug("N7").id == "n7"
     assert new.db.check().clean
     assert built(new).wanted == ()
+
+
+READS: dict[str, Callable[[Any], Any]] = {
+    "list": lambda rows: rows.list(),
+    "first": lambda rows: rows.first(),
+    "one": lambda rows: rows.one(),
+    "page": lambda rows: rows.page(),
+    "iteration": list,
+    "count": lambda rows: rows.count(),
+    "exists": lambda rows: rows.exists(),
+    "keys": lambda rows: rows.keys(),
+    "min": lambda rows: rows.min(),
+    "max": lambda rows: rows.max(),
+}
+PLACES: dict[str, Callable[[Any], Any]] = {
+    "the handle of the view": lambda notes: notes.by_state("draft"),
+    "two lists of it": lambda notes: notes.by_state("draft") | notes.by_state("public"),
+    "a stretch of it": lambda notes: notes.by_state("draft").between(LONG_AGO, None),
+    "its other direction": lambda notes: notes.by_state("draft").reverse(),
+    "filters that only it bounds": lambda notes: notes.where(state="draft"),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("place", PLACES)
+def test_no_way_to_read_a_view_that_is_not_built_returns_some_of_its_rows(
+    stack: ExitStack, read: str, place: str
+) -> None:
+    old = opened(stack, "unbuilt", OLD)
+    for number in range(3):
+        old.db.notes.create(note(OLD, f"n{number}"))
+    new = opened(stack, old, NEW)
+    new.db.notes.create(note(NEW, "written by new code"))
+    for _ in range(2):
+        with pytest.raises(ViewNotBuiltError, match="by_state"):
+            READS[read](PLACES[place](new.db.notes))
 
 
 def test_a_view_in_the_order_of_a_string_is_built_also_for_values_that_it_would_refuse(

@@ -13,6 +13,7 @@ from typing import Any, Final
 from keyweave.effects import Flow
 from keyweave.errors import MultipleRowsError, ValidationError
 from keyweave.exchange.bound import most_lists
+from keyweave.exchange.handshake import require_built
 from keyweave.homes.misplaced import has_misplaced
 from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity
@@ -201,7 +202,11 @@ def keys(context: Context, query: Query) -> Flow[list[Any]]:
         return list((yield from context.router.query(keys, context, query)))
     if _misplaced(context, query):
         return [query.entity.key_in(row) for row in (yield from list_rows(context, query))]
-    entity, conditions = query.entity, checked(query)
+    entity = query.entity
+    lists = known_lists(context, query, named_list(query)) if context.unit is None else None
+    if lists is not None and len(lists[0]) == 1 and not lists[1] and context.strategy.by_script:
+        return (yield from _merged_keys(context, query, lists[0]))
+    conditions = checked(query)
     covers = covers_of(context, query, conditions, ordered=True)
     if covers is None:
         answer = yield from answer_to(context, query, conditions)
@@ -225,8 +230,15 @@ def _mergeable(context: Context, streams: Sequence[Stream]) -> bool:
 
 
 def _merged_keys(context: Context, query: Query, streams: Sequence[Stream]) -> Flow[list[Any]]:
-    """Return the keys of all rows of streams, in the order in which the server merges them."""
+    """Return the keys of all rows of streams, in the order in which the server merges them.
+
+    Raises:
+        ViewNotBuiltError: a view is not built.
+    """
     entity, newest = query.entity, query.descending
+    if context.unbuilt:
+        for stream in streams:
+            yield from require_built(context, entity, stream.view.name)
     found: list[bytes] = []
     start: Position | None = None
     while streams:

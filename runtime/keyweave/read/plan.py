@@ -155,6 +155,11 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
         return (yield from _plan_smallest(context, query, part, known.leading, conditions))
     whole, scan = known.whole, not known.others
     if scan and not (whole and (query.scan or any(_is_bounded(each.rows) for each in part.having))):
+        if context.unbuilt:
+            for view in usable_views(entity, order, conditions):
+                if bounds(entity, view, conditions) and f"{entity.name}.{view.name}" in context.unbuilt:
+                    yield from require_built(context, entity, view.name)
+                    return (yield from _plan_views(context, query, part, conditions))
         raise _unbounded(query, conditions, possible=bool(whole))
     if whole and whole[0].order == order:
         plan = _plan_streams(query, part, whole[0], conditions)
