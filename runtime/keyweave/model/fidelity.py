@@ -46,10 +46,7 @@ def _same(given: Any, read: Any) -> bool:
     if type(given) is not type(read):
         return bool(given == read)
     if isinstance(given, msgspec.Struct):
-        for name in given.__struct_fields__:
-            if not _same(getattr(given, name), getattr(read, name)):
-                return False
-        return True
+        return all(_same(getattr(given, name), getattr(read, name)) for name in given.__struct_fields__)
     if isinstance(given, list):
         return len(given) == len(read) and all(map(_same, given, read))
     if isinstance(given, dict):

@@ -66,7 +66,12 @@ def _cover_of(
     if any(view.by_text for view in chosen):
         return None
     while left := _left(query, conditions, chosen):
-        best = min(usable, key=lambda view: _left(query, conditions, [*chosen, view]), default=None)
+        # Of views that decide equally much, one in the order: where the first group has to be in it, that spares a view.
+        best = min(
+            usable,
+            key=lambda view: (_left(query, conditions, [*chosen, view]), view.order != order),
+            default=None,
+        )
         if best is None or _left(query, conditions, [*chosen, best]) == left:
             return None
         chosen.append(best)
