@@ -22,7 +22,7 @@ from tools.simulate.clients.arena import arena, with_scripts
 from tools.simulate.run import Violation, play
 from tools.simulate.scenario import Scenario, scenario
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 600.0
 """Seconds of the processor after which a mutant counts as not found."""
 
 
