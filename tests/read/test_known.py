@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -24,6 +24,9 @@ from tests.queries.package import stock
 FIELDS = (
     "kind", "owner", "team", "price", "weight", "opened", "flag", "rank", "slug", "cost", "tags", "id",
 )  # fmt: skip
+NARROW = ("price", "weight", "owner", "kind")
+"""Orders and fields that conditions of views compare with constants."""
+
 CALLS: dict[str, Callable[[Context, Query], Flow[Any]]] = {
     "list": answers.list_rows,
     "first": answers.first,
@@ -51,11 +54,23 @@ def drive(context: Context, query: Query, call: str) -> None:
     flow = CALLS[call](context, query)
     try:
         effect = next(flow)
-        while isinstance(effect, Send) and effect.commands[0][0] in ("ZCARD", "ZCOUNT", "ZLEXCOUNT"):
+        sizes = ("ZCARD", "ZCOUNT", "ZLEXCOUNT")
+        while isinstance(effect, Send) and all(command[0] in sizes for command in effect.commands):
             effect = flow.send([1] * len(effect.commands))
     except StopIteration:
         return
     flow.close()
+
+
+def stretch(chance: random.Random, order: str) -> tuple[Any, Any]:
+    """Ends of an order, some of which are open."""
+    values = values_of("opened" if order in MOMENTS else order)
+    low, high = sorted(chance.choices(values, k=2))
+    return chance.choice([low, None]), chance.choice([high, high, None])
+
+
+def equal_values(chance: random.Random, names: Sequence[str]) -> dict[str, Any]:
+    return {name: chance.choice(values_of(name)) for name in chance.sample(names, chance.choice([1, 1, 2]))}
 
 
 def filters_of(chance: random.Random) -> dict[str, Any]:
@@ -95,9 +110,15 @@ def test_it_sends_what_a_plan_would_send(call: str, by_script: bool, monkeypatch
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, looked_up(getattr(known, name)))
     for _ in range(3_000):
-        query = where_query(entity, filters_of(chance)).ordered(chance.choice([*MOMENTS, *MOMENTS, *ORDERS]))
+        order, filters = chance.choice([*MOMENTS, *MOMENTS, *ORDERS]), filters_of(chance)
+        narrow = chance.random() < 0.3
+        if narrow:  # conditions of views compare the order itself
+            order, filters = chance.choice(NARROW[:3]), equal_values(chance, NARROW)
+        query = where_query(entity, filters).ordered(order)
         query = query.scanning() if chance.random() < 0.5 else query
         query = query.reversed() if chance.random() < 0.5 else query
+        if narrow or chance.random() < 0.25:
+            query = query.within(*stretch(chance, query.order))
         planned = sent(plans, query, call)
         assert sent(context, query, call) == planned, query
         if type(planned[0] if isinstance(planned, tuple) and planned else None) is not type:

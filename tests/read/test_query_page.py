@@ -12,7 +12,7 @@ import pytest
 from compozy_store import Status
 from keyweave.errors import KeyweaveError, UnboundedQueryError, ValidationError
 from keyweave.query import at_least, at_most, between
-from tests.harness import Harness, harness, run, task
+from tests.harness import Harness, harness, in_batches, run, task
 from tests.queries.draw import ORDERS, condition, implying, row
 from tests.queries.package import stock
 from tests.servers.running import new_namespace, server_url
@@ -119,6 +119,52 @@ def test_an_equal_value_of_the_orders_own_field_bounds_every_page() -> None:
             for found in (handle.page(50).rows, handle.list(), [handle.first()]):
                 assert {each.rank for each in found} == {rank}
             assert handle.count() == 4
+
+
+STRETCHES: dict[str, tuple[dict[str, Any], tuple[int, int], tuple[int, int], list[int]]] = {
+    "the first one implies the condition of a view": ({"owner": "ada"}, (0, 2), (0, 8), [8, 5, 2, 1]),
+    "the first one says what an equal value says": ({"price": 1}, (1, 1), (0, 8), [1]),
+    "the first one is within the others": ({"owner": "ada"}, (0, 8), (0, 2), [2, 1]),
+}
+
+
+@pytest.mark.parametrize("kind", STRETCHES)
+def test_what_was_planned_for_a_stretch_holds_for_others_only_where_values_do_not_decide(kind: str) -> None:
+    filters, before, after, found = STRETCHES[kind]
+    with stock().sync.Store.open(server_url(), namespace=new_namespace("stretches")) as store:
+        chance = random.Random(1)
+        for price in (1, 2, 5, 8):
+            values = {**row(chance, f"i{price}"), "owner": "ada", "price": price}
+            store.items.create(stock().Item(**values))
+
+        def read(low: int, high: int) -> list[Any]:
+            rows = store.items.where(**filters).order_by("price").between(low, high)
+            pages = [each.price for each in in_batches(rows, 2)]
+            first = rows.first()
+            prices = [each.price for each in rows.list()]
+            assert pages == prices
+            assert (first.price if first is not None else None) == (prices[0] if prices else None)
+            assert rows.count() == len(prices) == len(rows.keys())
+            return prices
+
+        read(*before)
+        assert read(*after) == found
+
+
+def test_an_end_that_bounds_nothing_is_planned_as_none() -> None:
+    """What was found out for it was kept for ends that bound a query."""
+    with stock().sync.Store.open(server_url(), namespace=new_namespace("ends")) as store:
+        chance = random.Random(1)
+        for number in range(4):
+            store.items.create(stock().Item(**row(chance, f"i{number}")))
+
+        def slugs(low: str) -> list[str]:
+            return [each.slug for each in store.items.where(slug=at_least(low)).order_by("slug").list()]
+
+        for _ in range(2):
+            with pytest.raises(UnboundedQueryError):
+                slugs("")
+            assert slugs("slug2") == ["slug2", "slug3"]
 
 
 def filters_of(chance: random.Random) -> dict[str, Any]:

@@ -339,7 +339,7 @@ def _word(predicate: Predicate[Any]) -> str:
 def _bounds(wanted: Range[Any] | StartsWith) -> bool:
     if isinstance(wanted, StartsWith):
         return True
-    return wanted.low not in (None, -math.inf) or wanted.high not in (None, math.inf)
+    return wanted.low not in (None, -math.inf, "") or wanted.high not in (None, math.inf)
 
 
 def _is_null(value: Any) -> bool:

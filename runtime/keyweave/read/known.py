@@ -1,8 +1,8 @@
 """Lists that are known to have the rows of a query, so that nothing has to be planned.
 
-The handle of a view names its list. Of filters the planner finds out which lists to read. Its choice depends on their values
-only where an index has a condition. So the process remembers what it chose, and does not plan again for filters that differ
-in other values.
+The handle of a view names its list. Of filters the planner finds out which lists to read. Its choice depends on values of fields
+only that a condition of an index compares. So the process remembers what it chose, and does not plan again for filters, and
+stretches of the order, that differ in other values.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from keyweave.effects import Flow
+from keyweave.errors import ValidationError
 from keyweave.exchange.bound import most_streams
 from keyweave.model.cursor import Position
 from keyweave.model.entity import Entity, View
@@ -57,9 +58,6 @@ def known_lists(context: Context, query: Query, named: Stream | None) -> Lists |
 
     Args:
         named: what `named_list` returns for the query.
-
-    Raises:
-        ValidationError: a value does not fit its field.
     """
     if context.doubling is not None:  # rows may be misplaced, so more is to be read
         return None
@@ -87,15 +85,12 @@ def remember_choice(context: Context, answer: Answer) -> None:
 
 
 def known_cover(context: Context, query: Query) -> tuple[Stream, ...] | None:
-    """Return whole lists whose common rows are those of a query, in whatever order, as they cover filters of this kind; None if it has to plan.
-
-    Raises:
-        ValidationError: a value does not fit its field.
-    """
+    """Return whole lists whose common rows are those of a query, in whatever order, as they cover filters of this kind; None if it has to plan."""
     choice = _choice(context, query, _COVER)
     if choice is None or query.parts[0].stretches or len(choice.readable) > most_streams(context):
         return None
-    return _streams(query.entity, choice.readable, query.parts[0].filters, ())
+    lists = _lists(query, choice)
+    return lists[0] if lists is not None else None
 
 
 def remember_cover(context: Context, query: Query, lists: tuple[Stream, ...]) -> None:
@@ -147,12 +142,17 @@ def _remember(context: Context, query: Query, purpose: str, choice: Choice, list
     views = (*choice.readable, *choice.narrowing)
     if kind is None or not views or any(view.each for view in views):
         return
+    ordered = order_fields(query.entity, query.order)
     for name, value in query.parts[0].filters.items():
-        if name in choice.ranges or name in choices.conditional:
+        if name in choice.ranges:
             continue
-        if type(value) is Range or not any(name in view.fields for view in views):
+        # An equal value of the order's own field is an end of a list, which a choice does not make again.
+        if name in ordered:
             return
-    # An equal value of the order's own field, for example, is an end of a list, which a choice does not make again.
+        if name not in choices.conditional and (
+            type(value) is Range or not any(name in view.fields for view in views)
+        ):
+            return
     if _lists(query, choice) == lists:
         choices.remember(kind, choice)
 
@@ -164,7 +164,14 @@ def _choices(context: Context, entity: Entity[Any]) -> Choices:
 
 
 def _lists(query: Query, choice: Choice) -> Lists | None:
-    """Return the lists of a choice for the values of a query; None if a plan has to decide about the ends of its stretch."""
+    """Return the lists of a choice for the values of a query; None if a plan has to decide about its ends, or to refuse a value."""
+    try:
+        return _made(query, choice)
+    except ValidationError:
+        return None
+
+
+def _made(query: Query, choice: Choice) -> Lists | None:
     entity, part = query.entity, query.parts[0]
     filters = part.filters
     ends: Any = _WHOLE
@@ -187,16 +194,15 @@ def _kind(query: Query, choices: Choices, purpose: str) -> Hashable | None:
     part = query.parts[0]
     if len(query.parts) > 1 or part.view or part.having or not part.filters:
         return None
-    marks: list[Any] = [
-        purpose,
-        query.order,
-        query.scan,
-        *[(low is None, high is None) for low, high in part.stretches],
-    ]
+    marks: list[Any] = [purpose, query.order, query.scan]
+    for low, high in part.stretches:
+        marks += (type(low), type(high))
+        if query.order in choices.conditional:
+            marks += (low, high)
     for name, value in part.filters.items():
         kind = type(value)
         if kind is Range:
-            marks += (name, kind, value.low is None, value.high is None)
+            marks += (name, kind, type(value.low), type(value.high))
         elif value is None or isinstance(value, Predicate):
             return None
         else:
