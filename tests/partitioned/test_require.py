@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from keyweave.errors import CrossPartitionError, NotFoundError
+from keyweave.errors import CrossPartitionError, NotFoundError, ReferenceViolationError
 from keyweave.keyspace.spread import place_of
 from tests.harness import FLAVOURS, Harness, exchanges, harness
 from tests.partitioned.estate import estate
@@ -340,3 +340,29 @@ def test_inserts_with_homes_are_guarded_as_well(world: Harness) -> None:
         world.transact(steps)
     assert world.do(world.db.deals.by_account(HERE).count()) == 1
     assert world.do(world.db.check()).clean
+
+
+@pytest.mark.parametrize("asked", ["require", "get_for_update"])
+@pytest.mark.parametrize("refused", ["create", "upsert"])
+def test_a_home_that_a_refused_row_has_left_binds_no_transaction(
+    world: Harness, asked: str, refused: str
+) -> None:
+    """A row whose reference leads nowhere claims the home of its key before it is refused."""
+    db = world.db
+
+    def wrong(tx: Any) -> Any:
+        yield getattr(tx.deals, refused)(deal("new", "nobody", worth=1))
+
+    with pytest.raises(ReferenceViolationError):
+        world.transact(wrong)
+
+    def ensured(tx: Any) -> Any:
+        try:
+            yield getattr(tx.deals, asked)("new")
+        except NotFoundError:
+            yield tx.deals.upsert(deal("new", HERE, worth=2))
+
+    for account in (HERE, OTHER):
+        world.transact(ensured)
+        assert world.do(db.deals.get("new")).account_id == HERE, account
+    assert world.do(db.check()).clean

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial, reduce
 from operator import or_
@@ -22,7 +22,7 @@ from compozy_store.entities import TASK_STATE, USER, WORKFLOW_STATE
 from compozy_store.sync import Store
 from keyweave.changes.answer import Ticket
 from keyweave.changes.plan import Plan
-from keyweave.errors import ConfigurationError, TransactionTooLargeError
+from keyweave.errors import ConfigurationError, ReferenceViolationError, TransactionTooLargeError
 from keyweave.exchange.heal import heal_entries
 from keyweave.integrity.remedy import Repairs
 from keyweave.integrity.repair import reindex
@@ -442,3 +442,31 @@ def test_a_url_may_have_the_option() -> None:
         assert stores.db.session.context.policy.command_words == 3_999
     with harness("sync", "url", url=where, command_words=500) as stores:
         assert stores.db.session.context.policy.command_words == 500
+
+
+def test_upserts_whose_guesses_make_too_long_a_plan_are_checked_at_once(
+    flavour: str, server: Running
+) -> None:
+    """The plan that inserts rows is longer than the one that replaces them, and rows that are refused are in no plan."""
+    with bounded(flavour, server, 300) as stores:
+        created(stores, tasks(10))
+        recent = stores.db.session.context.state.recent
+        for key in [f"t{n:05}" for n in range(10)]:
+            recent.drop("TaskState", key)
+
+        def replacing(tx: Any) -> Any:
+            for each in tasks(10):
+                each.status = Status.PAUSED
+                yield tx.task_states.upsert(each)
+
+        stores.transact(replacing)
+        assert stores.do(stores.db.task_states.by_status(Status.PAUSED).count()) == 10
+
+        def refused(tx: Any) -> Any:
+            for number in range(20):
+                with suppress(ReferenceViolationError):
+                    yield tx.task_states.upsert(task(f"x{number}", "nobody"))
+            yield tx.task_states.upsert(task("last"))
+
+        stores.transact(refused)
+        assert count(stores) == 11

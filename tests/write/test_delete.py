@@ -29,6 +29,8 @@ TASK = (
 TAG = "{app:v1:test:t:auth:0}:"
 OTHERS = b"1700000000000007"
 
+pytestmark = pytest.mark.usefixtures("own_places")
+
 
 def delete(scripted: Scripted, answers: list[Any], entity: Any = ENTITY, key: str = "u") -> list[list[str]]:
     """The command names of each exchange of a delete; the script's name in place of `EVALSHA`."""

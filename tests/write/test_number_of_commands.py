@@ -9,9 +9,10 @@ import pytest
 
 from compozy_store import APIKey, Status
 from compozy_store.sync import Store
-from keyweave.store import recent
 from tests.harness import run, task, user
 from tests.servers.running import Running, configured_server
+
+pytestmark = pytest.mark.usefixtures("own_places")
 
 READ = {"evalsha": 1, "time": 1, "getrange": 1, "hget": 2}
 """The row, the ledger, and the version of the schema."""
@@ -24,13 +25,6 @@ KEPT = {"hset": 1, "set": 2}
 def server() -> Iterator[Running]:
     with configured_server() as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _places(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No two rows share a place in the memory of a process."""
-    places: dict[Any, int] = {}
-    monkeypatch.setitem(vars(recent), "hash", lambda name: places.setdefault(name, len(places)))
 
 
 @pytest.fixture

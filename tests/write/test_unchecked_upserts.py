@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from compozy_store import EmailExistsError, Role
-from keyweave.errors import KeyweaveError, ReferenceViolationError
+from keyweave.errors import ConflictError, KeyweaveError, ReferenceViolationError
 from tests.harness import FLAVOURS, Harness, exchanges, harness
 from tests.write.test_unchecked import api_key, user
+
+pytestmark = pytest.mark.usefixtures("own_places")
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -177,4 +179,58 @@ def test_a_function_that_raises_leaves_nothing_and_runs_again_only_after_a_wrong
             stores.transact(steps)
         assert len(runs) == number
     assert {each.role for each in stores.do(stores.db.users.all().list())} == {Role.USER}
+    assert stores.do(stores.db.check()).clean
+
+
+def test_many_rows_that_others_write_all_the_time_cost_an_exchange_each(stores: Harness) -> None:
+    """After a wrong guess at one of its rows a transaction reads all of them, and later transactions do so at once."""
+    keys = [f"n{number}" for number in range(70)]
+    stores.transact(upserting(*keys))
+    sent_in, runs_of = [], []
+    for _ in range(8):
+        forget(stores, *keys)
+        runs: list[int] = []
+        with exchanges(stores) as sent:
+            stores.transact(upserting(*keys, runs=runs))
+        sent_in.append(len(sent))
+        runs_of.append(len(runs))
+    assert runs_of == [2, 1, 2, 1, 1, 2, 1, 1]
+    assert set(sent_in) == {71, 72}
+
+
+def test_a_save_that_always_conflicts_does_not_hide_the_error_of_an_earlier_upsert(stores: Harness) -> None:
+    stale = stores.do(stores.db.users.get("u"))
+    stores.do(stores.db.users.update("u", role=Role.ADMIN))
+    runs: list[int] = []
+
+    def steps(tx: Any) -> Any:
+        runs.append(1)
+        yield tx.api_keys.upsert(api_key("k", "nobody"))
+        yield tx.users.upsert(user("u"))
+        yield tx.users.save(stale)
+
+    with pytest.raises(ReferenceViolationError):
+        stores.transact(steps)
+    assert len(runs) == 2
+
+
+def test_a_record_that_was_replaced_in_its_transaction_never_counts_as_the_row(stores: Harness) -> None:
+    """It has a revision of its own, which no buffered write of a later transaction has."""
+    stale = user("w", "two@x")
+
+    def replaced(tx: Any) -> Any:
+        yield tx.users.upsert(stale)
+        yield tx.users.upsert(user("w", "three@x"))
+
+    def later(tx: Any) -> Any:
+        yield tx.users.upsert(user("w", "zero@x"))
+        yield tx.users.upsert(user("z", "two@x"))
+        yield tx.users.save(stale)
+
+    stores.transact(replaced)
+    with pytest.raises(ConflictError):
+        stores.do(stores.db.users.save(stale))
+    with pytest.raises((ConflictError, EmailExistsError)):
+        stores.transact(later)
+    assert stores.do(stores.db.users.get("w")).email == "three@x"
     assert stores.do(stores.db.check()).clean

@@ -7,6 +7,7 @@ from the same `index_entries` that writes use.
 from __future__ import annotations
 
 from collections.abc import Collection, Set
+from itertools import count
 from typing import Any, Final
 
 from keyweave.changes.change import Change
@@ -17,6 +18,10 @@ from keyweave.keyspace.keys import Partition
 from keyweave.model.entity import Entity
 from keyweave.model.entry import ClaimEntry, ViewEntry
 from keyweave.model.record import Record, Stored, forget, memory_of, remember
+
+_PROVISIONAL: Final = count(-2, -1)
+"""Revisions of buffered writes, each of them once in a process: a record that was replaced in its own transaction keeps its revision. -1
+is that of records which can never be saved."""
 
 
 class UnitOfWork:
@@ -35,6 +40,7 @@ class UnitOfWork:
         trusting: whether writes of rows that the attempt has not read are checked by its plan alone, and not at once.
         unchecked: the changes that no exchange has checked, by entity name and key.
         guessed: those of them that are upserts, which may be wrong about their row.
+        guessing: whether the attempt may guess at the rows of an entity that it upserts, by its name.
         needed: rows that such changes refer to, and those of `assumed`, by entity name and key: they were not in the unit, so the
             store has to hold them.
         claimed: unique values, by entity name, constraint and value, that such changes claim.
@@ -48,7 +54,6 @@ class UnitOfWork:
 
     __slots__ = (
         "_overlay",
-        "_provisional",
         "_saved",
         "_sequence",
         "assumed",
@@ -59,6 +64,7 @@ class UnitOfWork:
         "ended",
         "group",
         "guessed",
+        "guessing",
         "loaded",
         "locks",
         "needed",
@@ -78,6 +84,7 @@ class UnitOfWork:
         self.trusting: Final = trusting
         self.unchecked: dict[tuple[str, str], Change] = {}
         self.guessed: set[tuple[str, str]] = set()
+        self.guessing: dict[str, bool] = {}
         self.needed: set[tuple[str, str]] = set()
         self.claimed: set[tuple[str, str, str]] = set()
         self.required: dict[tuple[str, str], Required] = {}
@@ -94,7 +101,6 @@ class UnitOfWork:
         self.releasing: tuple[str, ...] = ()
         self._overlay: Final = Overlay()
         self._saved: list[tuple[Record, Stored | None, dict[str, Any]]] = []
-        self._provisional = 0
         self._sequence = 0
 
     def refuse_late_use(self) -> None:
@@ -217,9 +223,8 @@ class UnitOfWork:
             )
 
     def provisional_revision(self) -> int:
-        """Return a revision for a buffered write; negative, so that it never equals a real one."""
-        self._provisional -= 1
-        return self._provisional
+        """Return a revision for a buffered write; negative, so that it never equals a real one, nor one of another unit."""
+        return next(_PROVISIONAL)
 
     def save_memory(self, record: Record, managed: tuple[str, ...]) -> None:
         """Save the memory and the managed fields of `record`, for `roll_back` to restore."""

@@ -65,7 +65,7 @@ def remembered_family(context: Context, entity: Entity[Any], key: str, root: Sto
         return [first]
     if context.unbuilt or context.homing or context.policy.command_words is not None:
         return None
-    if families.of(entity.name, key) is None or not families.guesses.may(entity.name):
+    if families.of(entity.name, key) is None or not families.guesses.take(entity.name):
         return None
     found: dict[Member, Change] = {(entity.name, key): first}
     waiting = [first]

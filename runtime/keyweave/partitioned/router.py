@@ -18,7 +18,7 @@ from keyweave.model.record import Record, memory_of
 from keyweave.partitioned import rows, several, whereabouts
 from keyweave.partitioned.cross import crossing
 from keyweave.partitioned.inside import inside
-from keyweave.read.lock import find_for_update_with
+from keyweave.read.lock import find_for_update_with, unlock
 from keyweave.read.query import Query
 from keyweave.store.context import Context
 from keyweave.write.require import require
@@ -75,7 +75,37 @@ class PartitionRouter:
                     if unit is not None and unit.group == entity.group and unit.partition is not None
                     else context.keyspace.partition(entity.group, key)
                 )
+            elif context.unit is not None and context.unit.partition is None:
+                return (yield from self._run_free(flow, context, partition, entity, key, *rest, **options))
         return (yield from self._run(flow, context, partition, entity, key, *rest, **options))
+
+    def _run_free(
+        self,
+        flow: Callable[..., Flow[Any]],
+        context: Context,
+        partition: Partition,
+        entity: Entity[Any],
+        key: str,
+        *rest: Any,
+        **options: Any,
+    ) -> Flow[Any]:
+        """Run a flow in the partition that a home names, for a transaction that uses none yet. If there is no row, it uses none afterwards.
+
+        A home without a row means nothing: it is left of a row that was refused, or is deleted.
+        """
+        unit = context.unit
+        assert unit is not None
+        try:
+            found = yield from self._run(flow, context, partition, entity, key, *rest, **options)
+        except NotFoundError as error:
+            if error.entity == entity.name and error.key == entity.shown(key):
+                unit.partition = None
+            raise
+        if flow is find_for_update_with and _is_nothing(found):
+            yield from unlock(inside(context, partition), unit)
+            unit.watched.pop((entity.name, key), None)
+            unit.partition = None
+        return found
 
     def known(self, context: Context, entity: Entity[Any], partition_value: Any) -> Context:
         """Return the context in the partition of a value, outside a transaction."""

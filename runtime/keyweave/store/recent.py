@@ -20,7 +20,7 @@ LARGEST_FAMILY: Final = 16
 """Maximum number of rows that are known to refer to a row."""
 
 _LONGEST_PAUSE: Final = 64
-"""Maximum number of writes of an entity's rows without a guess after a wrong one."""
+"""Maximum number of deletes or transactions without a guess at an entity's rows after a wrong one."""
 
 Member: TypeAlias = tuple[str, str]
 """Entity and key of a row that refers to another."""
@@ -30,15 +30,15 @@ _Family: TypeAlias = tuple[str, str, tuple[Member, ...]] | None
 
 
 class Guesses:
-    """Whether writes may guess at what the store holds of an entity's rows; after wrong guesses, more and more of them may not."""
+    """Whether deletes and transactions may guess at what the store holds of an entity's rows; after wrong guesses, more and more of them may not."""
 
     __slots__ = ("_pauses",)
 
     def __init__(self) -> None:
         self._pauses: Final[dict[str, tuple[int, int]]] = {}
 
-    def may(self, entity: str) -> bool:
-        """Return whether the next write of an entity's row may guess."""
+    def take(self, entity: str) -> bool:
+        """Return whether the next one may guess at rows of an entity; each call counts."""
         if not self._pauses or entity not in self._pauses:
             return True
         left, whole = self._pauses[entity]

@@ -3,9 +3,10 @@
 One pipeline reads the row, the owners of its unique values and the targets of its references. What the transaction
 has read before is not read again, because the guards of the commit detect later changes.
 
-The first attempt of a transaction trusts: it takes for granted that a row which it creates is new, that one which it saves is as
-it was loaded, that one which it upserts is as this process knows it, or else new, and that their unique values and references are in order. The guards of its plan check that. If one of them does not hold,
-or if the function raises an error and `keyweave.write.in_order` finds a reason to doubt, the function runs again, and every write is checked at once.
+The first attempt of a transaction trusts. It takes for granted that a row which it creates is new, that one which it saves is
+as it was loaded, that one which it upserts is as this process knows it, or else new, and that their unique values and references
+are in order. The guards of its plan check that. If one of them does not hold, or if the function raises an error and
+`keyweave.write.in_order` finds a reason to doubt, the function runs again, and every write is checked at once.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def buffer_upsert(context: Context, entity: Entity[Any], record: Record, prepare
         UniqueViolationError, ReferenceViolationError: as for a write outside a transaction.
     """
     unit = _unit_of(context, entity)
-    if unit.trusts(entity, prepared.key) and context.state.recent.guesses.may(entity.name):
+    if unit.trusts(entity, prepared.key) and _may_guess(context, unit, entity):
         stored = probable(context, entity, memory_of(record), prepared.key)
         prepared = context.codec(entity).rebased(prepared, stored)
         if stored is None or not (context.homing and moves(stored.snapshot, prepared)):
@@ -165,6 +166,14 @@ def buffer_upsert(context: Context, entity: Entity[Any], record: Record, prepare
     )
 
 
+def _may_guess(context: Context, unit: UnitOfWork, entity: Entity[Any]) -> bool:
+    """Return whether an attempt may guess at the rows of an entity: at all of them or at none, because one wrong guess is as bad as many."""
+    may = unit.guessing.get(entity.name)
+    if may is None:
+        may = unit.guessing[entity.name] = context.state.recent.guesses.take(entity.name)
+    return may
+
+
 def probable(context: Context, entity: Entity[Any], stored: Stored | None, key: str) -> Stored | None:
     """Return what the store probably holds of a row: the newer of what its record remembers and what was written last; None for neither."""
     if stored is not None and entity.key_of(context.codecs[entity.name].snapshot_of(stored)) != key:
@@ -175,11 +184,16 @@ def probable(context: Context, entity: Entity[Any], stored: Stored | None, key: 
 
 def learn_guesses(context: Context, unit: UnitOfWork, refusal: Refusal | None) -> None:
     """Note whether the upserts of an attempt were right about their rows, from what became of its plan."""
-    if not unit.guessed or (refusal is not None and refusal.status not in _OF_THE_ROW):
-        return
+    if refusal is None or refusal.status in _OF_THE_ROW:
+        for name in {entity for entity, _ in unit.guessed}:
+            if refusal is None or refusal.guard.entity.name == name:
+                context.state.recent.guesses.note(name, right=refusal is None)
+
+
+def doubt_guesses(context: Context, unit: UnitOfWork) -> None:
+    """Note that the upserts of an attempt may have been wrong about their rows."""
     for name in {entity for entity, _ in unit.guessed}:
-        if refusal is None or refusal.guard.entity.name == name:
-            context.state.recent.guesses.note(name, right=refusal is None)
+        context.state.recent.guesses.note(name, right=False)
 
 
 def buffered_memory(own: Change) -> Stored | None:

@@ -19,6 +19,7 @@ from keyweave.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
     TransactionConflictError,
+    TransactionTooLargeError,
 )
 from keyweave.exchange.doubling import observed
 from keyweave.exchange.handshake import learn_numbers
@@ -26,7 +27,7 @@ from keyweave.model.record import Stored
 from keyweave.read.lock import leave_lock, unlock, unlock_quickly, unlock_trailer, unlocked
 from keyweave.store.context import Context
 from keyweave.store.doubling import PartitionsMovedError
-from keyweave.write.buffer import learn_guesses
+from keyweave.write.buffer import doubt_guesses, learn_guesses
 from keyweave.write.in_order import in_order
 from keyweave.write.settle import settle
 
@@ -77,6 +78,7 @@ def transact(
             yield from unlock(context, unit)
         except _Retry:
             unit.roll_back()
+            trusting = trusting and not _has_trusted(unit)
             context.state.stats.conflict()
             yield from unlock(context, unit)
         except GeneratorExit:
@@ -147,12 +149,23 @@ def _attempt(
         if error.unsettled is not None:
             error.unsettled.result = result
         raise
+    except TransactionTooLargeError as error:
+        # With what is known of its rows the plan may be shorter, and a write that would be refused is not in it.
+        if not _has_trusted(unit):
+            raise
+        doubt_guesses(context, unit)
+        raise _Doubt from error
     finally:
         unlocked(context, unit, trailer)
     learn_guesses(context, unit, refusal)
     if refusal is None:
         return result
-    raise _Doubt if unit.unchecked or unit.assumed else _Retry
+    raise _Doubt if _has_trusted(unit) else _Retry
+
+
+def _has_trusted(unit: UnitOfWork) -> bool:
+    """Return whether an attempt has left checks of its calls to its plan."""
+    return bool(unit.unchecked or unit.assumed)
 
 
 def _placed(context: Context, unit: UnitOfWork) -> Context:
@@ -168,7 +181,7 @@ def _doubt(context: Context, unit: UnitOfWork, error: Exception) -> Flow[None]:
     Raises:
         _Doubt: one may have.
     """
-    if not (unit.unchecked or unit.assumed) or isinstance(error, StoreUnavailableError):
+    if not _has_trusted(unit) or isinstance(error, StoreUnavailableError):
         return
     unit.ended = True
     try:

@@ -64,8 +64,9 @@ local function leading_live(members, prefix, wanted, text)
 end
 
 -- Appends the live documents of a view's members to `reply`, from the rank `start` on and before the rank `stop`, if there is
--- one, until it has `limit` documents or has read `scan` members. Returns the score and the member of the last one if more follow, else two empty texts; the members
--- without a document; and the last member in any case. With `text`, the view is in an order of strings.
+-- one, until it has `limit` documents or has read `scan` members. Returns the score and the member of the last one if more follow,
+-- else two empty texts; the members without a document; and the last member in any case. With `text`, the view is in an order of
+-- strings.
 local function read_stretch(reply, view, prefix, newest, start, limit, scan, stop, text)
   local range, dangling = newest and 'ZREVRANGE' or 'ZRANGE', {}
   local found, examined, last = 0, 0, nil
