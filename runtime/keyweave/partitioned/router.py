@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from keyweave.changes.unit import UnitOfWork
 from keyweave.commit.same_partition import partition_changed
 from keyweave.effects import Flow
 from keyweave.errors import AlreadyExistsError, ConfigurationError, CrossPartitionError, NotFoundError
@@ -28,6 +29,12 @@ from keyweave.write.save import create, save, upsert
 def _is_nothing(found: Any) -> bool:
     """Return whether that is what a flow returns that found no row."""
     return found is None or found is False or found == [] or (type(found) is tuple and found[0] is None)
+
+
+def _free(unit: UnitOfWork) -> None:
+    """Let a transaction that has found no row yet use any partition again."""
+    if not (unit.changes or unit.watched or unit.required or unit.locks):
+        unit.partition = None
 
 
 class PartitionRouter:
@@ -99,12 +106,12 @@ class PartitionRouter:
             found = yield from self._run(flow, context, partition, entity, key, *rest, **options)
         except NotFoundError as error:
             if error.entity == entity.name and error.key == entity.shown(key):
-                unit.partition = None
+                _free(unit)
             raise
         if flow is find_for_update_with and _is_nothing(found):
             yield from unlock(inside(context, partition), unit)
             unit.watched.pop((entity.name, key), None)
-            unit.partition = None
+            _free(unit)
         return found
 
     def known(self, context: Context, entity: Entity[Any], partition_value: Any) -> Context:
