@@ -229,11 +229,10 @@ def _texts(entity: Entity[Any], view: View, values: Sequence[Any]) -> tuple[str,
     texts = []
     for name, value in zip(view.selecting, values, strict=True):
         kind = entity.filters[name] if name != view.each else entity.filters[name][5:-1]
-        if type(value) is not str or kind != "str" or not value.isascii():
+        text = str.__str__(value) if kind == "str" and isinstance(value, str) else ""
+        if not text or not text.isascii():  # else check_value and key_text would return it as well
             checked_value = check_value(value, kind, entity=entity.name, field=name)
             text = key_text(IntKey(checked_value) if name in entity.referring else checked_value)
-        else:
-            text = value  # check_value and key_text would return it as well
         texts.append(text.strip() if name in entity.trimmed else text)
     return tuple(texts)
 

@@ -81,8 +81,8 @@ class StoreState:
     def of_tenant(self, tenant: str, cursors: bytes, writes: int) -> StoreState:
         """Return the state of a tenant of this store.
 
-        What concerns the server or the schema is shared: ledger, clock, levels that the server confirms, candidates of filters and
-        counters. What concerns rows or indexes is the tenant's own; the rows that are remembered only share their slots.
+        What concerns the server or the schema is shared: ledger, clock, levels that the server confirms, what was found out for
+        filters, and counters. What concerns rows or indexes is the tenant's own; the rows that are remembered only share their slots.
 
         Args:
             tenant: its name.
@@ -98,6 +98,7 @@ class StoreState:
             settings_hidden=self.settings_hidden,
             writes=writes,
             access_paths=self.access_paths,
+            choices=self.choices,
             confirmable=self.confirmable,
             policy=self.policy,
         )
