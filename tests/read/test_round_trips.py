@@ -8,11 +8,11 @@ import pytest
 
 from compozy_store import WorkflowNotFoundError
 from compozy_store.entities import TASK_STATE, WORKFLOW_STATE
-from keyweave.effects import ServerError
-from keyweave.errors import CorruptDocumentError, InvalidCursorError, ValidationError
+from keyweave.effects import Flow, Send, ServerError
+from keyweave.errors import CorruptDocumentError, InvalidCursorError, UnboundedQueryError, ValidationError
 from keyweave.model.page import Page
 from keyweave.read import gather as gather_flows
-from keyweave.read import query_page
+from keyweave.read import plan, query_page
 from keyweave.read import tree as tree_flows
 from keyweave.read.query import Having, where_query
 from tests.scripted import Scripted
@@ -110,6 +110,24 @@ def test_a_view_that_is_not_built_is_not_read() -> None:
     scripted.context.state.unbuilt.add("TaskState.by_agent")
     search(scripted, [[[b"", b"", [], task("a"), task("b", agent="x")]]])
     assert scripted.sent()[0][2:4] == (1, BY_STATUS)
+
+
+def test_what_was_planned_while_a_view_was_not_built_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another call of the process learns that the view is built while this one waits."""
+    scripted = Scripted()
+    unbuilt = scripted.context.state.unbuilt
+    unbuilt.add("TaskState.by_agent")
+
+    def built(_: Any, __: Any, views: list[Any], ___: str) -> Flow[list[Any]]:
+        yield Send(())
+        unbuilt.clear()
+        return [view for view in views if view.name != "by_agent"]
+
+    monkeypatch.setattr(plan, "_built", built)
+    with pytest.raises(UnboundedQueryError):
+        search(scripted, [[]], {"agent_id": "a:b"})
+    search(scripted, [[[b"", b"", [], task("a")]]], {"agent_id": "a:b"})
+    assert scripted.sent()[-1][2:4] == (1, BY_AGENT)
 
 
 def test_a_damaged_view_and_a_damaged_cursor_are_typed_errors() -> None:

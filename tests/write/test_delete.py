@@ -9,6 +9,7 @@ import pytest
 from compozy_store import APIKey, APIKeyNotFoundError, Role, User, UserNotFoundError
 from compozy_store.entities import API_KEY, TASK_STATE, WORKFLOW_STATE
 from compozy_store.entities import USER as ENTITY
+from keyweave.changes.unit import UnitOfWork
 from keyweave.effects import Send
 from keyweave.errors import TransactionConflictError
 from keyweave.write import delete as delete_flows
@@ -413,3 +414,21 @@ class Reappearing:
             removed = {str(key).rpartition(":")[2].encode() for key in command[3 : 3 + command[2]]}
             self.keys = [key for key in self.keys if key not in removed]
         return OK[0]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_rows_that_refer_to_a_row_are_read_also_if_their_index_is_built_meanwhile(inside: bool) -> None:
+    """Another call of the process learns that while this one waits for the row. The row was deleted without its keys."""
+    scripted = Scripted()
+    unbuilt = scripted.context.state.unbuilt
+    unbuilt.add("APIKey.by_user")
+    context = scripted.context.inside(UnitOfWork("token")) if inside else scripted.context
+    flow = delete_flows.discard(context, ENTITY, "u")
+    effect = next(flow)
+    assert isinstance(effect, Send)
+    assert [command[0] for command in effect.commands] == ["GET"]
+    unbuilt.clear()
+    effect = flow.send([USER])
+    assert isinstance(effect, Send)
+    assert [command[:2] for command in effect.commands] == [("ZRANGE", f"{TAG}APIKey.by_user:u")]
+    flow.close()

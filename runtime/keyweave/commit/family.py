@@ -64,14 +64,15 @@ def read_family(
         read: an index is not built, the family is too large for one exchange, or the row is past its deadline and
         `guard` is not `dead`. `members_of` reads it then.
     """
-    if context.unbuilt or not context.package.referrers[entity.name]:
+    has_referrers = bool(context.package.referrers[entity.name])
+    if context.unbuilt or not has_referrers:
         # Only `members_of` raises the error of an index that is not built: a row that is not removed needs no family.
         (document,) = yield from ask(
             context, (("GET", context.partition(entity).document(entity.name, key)),)
         )
         if document is None:
             return None
-        return removal(context, entity, key, document, guard), None if context.unbuilt else Family([])
+        return removal(context, entity, key, document, guard), None if has_referrers else Family([])
     # A sweep uses plain commands: most rows that it reads turn out to be live, or have no family.
     if guard == "dead" or limit is None:
         return (yield from family_by_keys(context, entity, key, guard, limit))

@@ -137,9 +137,10 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
         conditions.bounding,
         tuple([view.name for view in usable]),
     )
-    known = context.state.access_paths.get(shape) if not context.unbuilt else None
+    every_built = not context.unbuilt  # it may change while this waits
+    known = context.state.access_paths.get(shape) if every_built else None
     if known is None:
-        if context.unbuilt:
+        if not every_built:
             usable = yield from _built(context, entity, usable, order)
         known = candidates_of(
             order,
@@ -147,7 +148,7 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
             [view for view in usable if bounds(entity, view, conditions)],
             frozenset(conditions.equal),
         )
-        if not context.unbuilt:
+        if every_built:
             context.state.access_paths[shape] = known
     if known.equal is not None:
         return (yield from _plan_equal(context, query, part, known.equal, conditions))
