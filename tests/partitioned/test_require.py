@@ -362,6 +362,13 @@ def test_a_home_that_a_refused_row_has_left_binds_no_transaction(
         except NotFoundError:
             yield tx.deals.upsert(deal("new", HERE, worth=2))
 
+    def bound(tx: Any) -> Any:
+        """The transaction uses another partition already."""
+        yield tx.lines.create(line(OTHER, 7))
+        with pytest.raises(NotFoundError):
+            yield getattr(tx.deals, asked)("new")
+
+    world.transact(bound)
     for account in (HERE, OTHER):
         world.transact(ensured)
         assert world.do(db.deals.get("new")).account_id == HERE, account

@@ -22,6 +22,7 @@ from keyweave.partitioned.inside import inside
 from keyweave.read.lock import find_for_update_with, unlock
 from keyweave.read.query import Query
 from keyweave.store.context import Context
+from keyweave.write.elsewhere import row_elsewhere
 from keyweave.write.require import require
 from keyweave.write.save import create, save, upsert
 
@@ -82,11 +83,11 @@ class PartitionRouter:
                     if unit is not None and unit.group == entity.group and unit.partition is not None
                     else context.keyspace.partition(entity.group, key)
                 )
-            elif context.unit is not None and context.unit.partition is None:
-                return (yield from self._run_free(flow, context, partition, entity, key, *rest, **options))
+            elif context.unit is not None:
+                return (yield from self._run_at_home(flow, context, partition, entity, key, *rest, **options))
         return (yield from self._run(flow, context, partition, entity, key, *rest, **options))
 
-    def _run_free(
+    def _run_at_home(
         self,
         flow: Callable[..., Flow[Any]],
         context: Context,
@@ -96,19 +97,25 @@ class PartitionRouter:
         *rest: Any,
         **options: Any,
     ) -> Flow[Any]:
-        """Run a flow in the partition that a home names, for a transaction that uses none yet. If there is no row, it uses none afterwards.
+        """Run a flow of a transaction in the partition that a home names. If there is no row, the transaction is not bound to it.
 
         A home without a row means nothing: it is left of a row that was refused, or is deleted.
         """
         unit = context.unit
         assert unit is not None
+        free, asks = unit.partition is None, flow is require or flow is find_for_update_with
+        if unit.partition is not None and asks and unit.partition.index != partition.index:
+            if (yield from row_elsewhere(context, unit, entity, key, partition)) is None:
+                if flow is require:
+                    raise entity.missing(key)
+                partition = unit.partition  # it says so as well
         try:
             found = yield from self._run(flow, context, partition, entity, key, *rest, **options)
         except NotFoundError as error:
-            if error.entity == entity.name and error.key == entity.shown(key):
+            if free and error.entity == entity.name and error.key == entity.shown(key):
                 _free(unit)
             raise
-        if flow is find_for_update_with and _is_nothing(found):
+        if free and flow is find_for_update_with and _is_nothing(found):
             yield from unlock(inside(context, partition), unit)
             unit.watched.pop((entity.name, key), None)
             _free(unit)
