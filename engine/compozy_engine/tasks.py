@@ -106,9 +106,9 @@ class TaskRepository:
     async def with_transaction(self, fn: Callable[[TaskRepository], Awaitable[T]]) -> T:
         """Run `fn` with a repository of one transaction: either all of its writes are applied, or none.
 
-        Reads see the transaction's own writes. `fn` runs again if another writer changed a row first, or
-        wrote one that `fn` upserts without reading it. Its result is
-        returned, and its exception is raised. Inside a transaction, `fn` becomes part of that transaction.
+        Reads see the transaction's own writes. `fn` runs again if another writer changed a row first, or wrote one
+        that `fn` upserts without reading it. Its result is returned, and its exception is raised. Inside a
+        transaction, `fn` becomes part of that transaction.
 
         Raises:
             TransactionConflictError: every attempt lost to other writers.
