@@ -342,7 +342,14 @@ def test_inserts_with_homes_are_guarded_as_well(world: Harness) -> None:
     assert world.do(world.db.check()).clean
 
 
-@pytest.mark.parametrize("asked", ["require", "get_for_update"])
+ASKED: dict[str, Any] = {
+    "require": lambda deals: deals.require("new"),
+    "get_for_update": lambda deals: deals.get_for_update("new"),
+    "get_with_deals": lambda deals: deals.get_with_deals("new", for_update=True),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("refused", ["create", "upsert"])
 def test_a_home_that_a_refused_row_has_left_binds_no_transaction(
     world: Harness, asked: str, refused: str
@@ -358,7 +365,7 @@ def test_a_home_that_a_refused_row_has_left_binds_no_transaction(
 
     def ensured(tx: Any) -> Any:
         try:
-            yield getattr(tx.deals, asked)("new")
+            yield ASKED[asked](tx.deals)
         except NotFoundError:
             yield tx.deals.upsert(deal("new", HERE, worth=2))
 
@@ -366,10 +373,21 @@ def test_a_home_that_a_refused_row_has_left_binds_no_transaction(
         """The transaction uses another partition already."""
         yield tx.lines.create(line(OTHER, 7))
         with pytest.raises(NotFoundError):
-            yield getattr(tx.deals, asked)("new")
+            yield ASKED[asked](tx.deals)
 
     world.transact(bound)
     for account in (HERE, OTHER):
         world.transact(ensured)
         assert world.do(db.deals.get("new")).account_id == HERE, account
     assert world.do(db.check()).clean
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_a_row_that_never_was_binds_no_transaction(world: Harness, asked: str) -> None:
+    def ensured(tx: Any) -> Any:
+        with pytest.raises(NotFoundError):
+            yield ASKED[asked](tx.deals)
+        yield tx.deals.create(deal("new", OTHER, worth=2))
+
+    world.transact(ensured)
+    assert world.do(world.db.deals.get("new")).account_id == OTHER

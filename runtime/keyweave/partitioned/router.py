@@ -8,7 +8,13 @@ from typing import Any, Final
 from keyweave.changes.unit import UnitOfWork
 from keyweave.commit.same_partition import partition_changed
 from keyweave.effects import Flow
-from keyweave.errors import AlreadyExistsError, ConfigurationError, CrossPartitionError, NotFoundError
+from keyweave.errors import (
+    AlreadyExistsError,
+    ConfigurationError,
+    CrossPartitionError,
+    LockTimeoutError,
+    NotFoundError,
+)
 from keyweave.homes.home import Homed, is_located
 from keyweave.homes.misplaced import remove_misplaced
 from keyweave.keyspace.keys import Partition
@@ -32,9 +38,16 @@ def _is_nothing(found: Any) -> bool:
     return found is None or found is False or found == [] or (type(found) is tuple and found[0] is None)
 
 
-def _free(unit: UnitOfWork) -> None:
-    """Let a transaction that has found no row yet use any partition again."""
-    if not (unit.changes or unit.watched or unit.required or unit.locks):
+def _let_go(
+    context: Context, partition: Partition, unit: UnitOfWork, entity: Entity[Any], key: str
+) -> Flow[None]:
+    """Let a transaction that has met no row use any partition again, unless another of its calls has bound it meanwhile."""
+    row, name = (entity.name, key), partition.lock(entity.name, key)
+    if unit.changes or unit.required or unit.watched.keys() - {row} or unit.locks.keys() - {name}:
+        return
+    unit.watched.pop(row, None)
+    yield from unlock(inside(context, partition), unit)
+    if not (unit.changes or unit.required or unit.watched or unit.locks):
         unit.partition = None
 
 
@@ -76,8 +89,11 @@ class PartitionRouter:
                 if flow is require:
                     raise entity.missing(key)
                 unit = context.unit
-                if unit is not None and unit.partition is None and flow is find_for_update_with:
-                    return None, None
+                if unit is not None and unit.partition is None:
+                    if flow is find_for_update_with:
+                        return None, None
+                    if options.get("for_update"):
+                        raise entity.missing(key)
                 partition = (
                     unit.partition
                     if unit is not None and unit.group == entity.group and unit.partition is not None
@@ -103,22 +119,25 @@ class PartitionRouter:
         """
         unit = context.unit
         assert unit is not None
-        free, asks = unit.partition is None, flow is require or flow is find_for_update_with
+        free, locks = unit.partition is None, flow is find_for_update_with or options.get("for_update", False)
+        asks = locks or flow is require
         if unit.partition is not None and asks and unit.partition.index != partition.index:
             if (yield from row_elsewhere(context, unit, entity, key, partition)) is None:
-                if flow is require:
+                if flow is not find_for_update_with:
                     raise entity.missing(key)
                 partition = unit.partition  # it says so as well
         try:
             found = yield from self._run(flow, context, partition, entity, key, *rest, **options)
         except NotFoundError as error:
             if free and error.entity == entity.name and error.key == entity.shown(key):
-                _free(unit)
+                yield from _let_go(context, partition, unit, entity, key)
             raise
-        if free and flow is find_for_update_with and _is_nothing(found):
-            yield from unlock(inside(context, partition), unit)
-            unit.watched.pop((entity.name, key), None)
-            _free(unit)
+        except LockTimeoutError:
+            if free:
+                yield from _let_go(context, partition, unit, entity, key)
+            raise
+        if free and locks and _is_nothing(found):
+            yield from _let_go(context, partition, unit, entity, key)
         return found
 
     def known(self, context: Context, entity: Entity[Any], partition_value: Any) -> Context:

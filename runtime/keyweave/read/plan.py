@@ -137,10 +137,10 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
         conditions.bounding,
         tuple([view.name for view in usable]),
     )
-    every_built = not context.unbuilt  # it may change while this waits
-    known = context.state.access_paths.get(shape) if every_built else None
+    missing = frozenset(context.unbuilt)  # they may be built while this waits
+    known = context.state.access_paths.get(shape) if not missing else None
     if known is None:
-        if not every_built:
+        if missing:
             usable = yield from _built(context, entity, usable, order)
         known = candidates_of(
             order,
@@ -148,7 +148,7 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
             [view for view in usable if bounds(entity, view, conditions)],
             frozenset(conditions.equal),
         )
-        if every_built:
+        if not missing:
             context.state.access_paths[shape] = known
     if known.equal is not None:
         return (yield from _plan_equal(context, query, part, known.equal, conditions))
@@ -156,11 +156,10 @@ def _plan_views(context: Context, query: Query, part: Part, conditions: Conditio
         return (yield from _plan_smallest(context, query, part, known.leading, conditions))
     whole, scan = known.whole, not known.others
     if scan and not (whole and (query.scan or any(_is_bounded(each.rows) for each in part.having))):
-        if context.unbuilt:
-            for view in usable_views(entity, order, conditions):
-                if bounds(entity, view, conditions) and f"{entity.name}.{view.name}" in context.unbuilt:
-                    yield from require_built(context, entity, view.name)
-                    return (yield from _plan_views(context, query, part, conditions))
+        for view in usable_views(entity, order, conditions) if missing else ():
+            if f"{entity.name}.{view.name}" in missing and bounds(entity, view, conditions):
+                yield from require_built(context, entity, view.name)
+                return (yield from _plan_views(context, query, part, conditions))
         raise _unbounded(query, conditions, possible=bool(whole))
     if whole and whole[0].order == order:
         plan = _plan_streams(query, part, whole[0], conditions)
