@@ -105,6 +105,20 @@ def test_without_undeclared_keys_the_smallest_view_is_read() -> None:
     ]
 
 
+def test_without_undeclared_keys_a_range_goes_on_behind_its_last_entry() -> None:
+    """A row that others delete leaves the range, so a number of entries would leave out another row."""
+    scripted = Scripted(declared_keys=True)
+    answers = [
+        [[b"c", b"5", b"b", b"4", b"a", b"3"]],
+        [[None, task("b")]],  # the first one has been deleted
+        [[b"b", b"4", b"a", b"3"]],
+        [[task("a")]],
+    ]
+    assert keys(search(scripted, answers, {"status": "RUNNING"}).rows) == ["b", "a"]
+    ranges = [command for command in scripted.sent() if command[0] == "ZREVRANGEBYSCORE"]
+    assert [(command[2], command[6]) for command in ranges] == [("+inf", 0), ("4", 0)]
+
+
 def test_a_view_that_is_not_built_is_not_read() -> None:
     scripted = Scripted()
     scripted.context.state.unbuilt.add("TaskState.by_agent")

@@ -120,10 +120,14 @@ def merge_by_keys(
             last = position_at(entity, view.order, newest, reached[count - 1])
         if edge is None:
             return records, None
-        for number, part in enumerate(parts):
-            step = sum(_passed(entry, edge, newest) for entry in part)
-            offsets[number] += step
-            examined += step
+        examined += sum(_passed(entry, edge, newest) for part in parts for entry in part)
+        if count:
+            # Entries may have left a range meanwhile, so the next one begins behind the last entry, and not after a number of them.
+            ranges = [_range(context, entity, stream, last, newest) for stream in streams]
+            first, offsets = reached[count - 1], [0] * len(streams)
+        else:
+            for number, part in enumerate(parts):
+                offsets[number] += sum(_passed(entry, edge, newest) for entry in part)
         stride = max(limit - len(records), min(2 * stride, _LONGEST_STRIDE))
     return records, last
 
