@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
-from functools import reduce
+from functools import partial, reduce
 from operator import attrgetter
 from typing import Any, Final
 
@@ -53,24 +53,25 @@ def list_rows(context: Context, query: Query) -> Flow[list[Any]]:
     lists = known_lists(context, query, named_list(query))
     if lists is None:
         return (yield from rows_of(context, (yield from _planned(context, query))))
-    rows, start = yield from read_known(context, query, lists, PAGE_SIZE, None)
-    if start is None:
-        return rows
-    while start is not None:
-        more, start = yield from read_known(context, query, lists, PAGE_SIZE, start)
-        rows += more
-    return _without_repeats(query, rows)
+    return (yield from _every_row(query, partial(read_known, context, query, lists, PAGE_SIZE)))
 
 
 def rows_of(context: Context, answer: Answer) -> Flow[list[Any]]:
     """Return every row of a planned query once."""
-    rows, start = yield from read_rows(context, answer, PAGE_SIZE, None)
+    return (yield from _every_row(answer.query, partial(read_rows, context, answer, PAGE_SIZE)))
+
+
+def _every_row(
+    query: Query, read: Callable[[Position | None], Flow[tuple[list[Any], Position | None]]]
+) -> Flow[list[Any]]:
+    """Return every row of a query once; `read` returns the rows behind a position, and the next position."""
+    rows, start = yield from read(None)
     if start is None:
         return rows
     while start is not None:
-        more, start = yield from read_rows(context, answer, PAGE_SIZE, start)
+        more, start = yield from read(start)
         rows += more
-    return _without_repeats(answer.query, rows)
+    return _without_repeats(query, rows)
 
 
 def _planned(context: Context, query: Query) -> Flow[Answer]:
